@@ -15,6 +15,12 @@
  *   2. hint, deadline or drained output that is wanted: note it in `events`; then 3
  *   3. if events are noted that are wanted, or ops->ready(s): run ops->step(s) on a worker
  *   4. send `out`; look at `want` again (also: starttls, compress, close), and wait
+ * An end of input (SESSION_EOF) is noted only when `ready` is false, so commands that came before it
+ * are answered; a session that does not set want.close then is closed once its output is sent, and
+ * goes on only as long as it sets want.output. After a broken connection `out` goes nowhere.
+ * `step` is not run for input or a hint while more than 64 KB of `out` wait to be read, nor for
+ * input while want.output is set: a client that does not read gets no more work done.
+ *
  * `step` handles a bounded slice of work: it returns after one command, or with want.output set
  * after about SESSION_SLICE bytes of output, and is run again when the client has read them.
  */
@@ -74,7 +80,7 @@ struct session_ops {
     bool (*ready)(struct session *s);
     /* Worker thread; see above. `events` as noted by the pump. */
     void (*step)(struct session *s, unsigned events);
-    /* Any thread, once, not during step: frees the session with all it holds. */
+    /* A worker thread, once, not during step: frees the session with all it holds. */
     void (*free)(struct session *s);
 };
 
@@ -84,9 +90,8 @@ struct session {
     struct buf out; /* what is to be sent and the pump has not taken yet */
     struct session_want want;
     struct session_peer peer;
-    /* For logs: set by the protocol, read by the pump between steps. */
-    uint64_t id;       /* unique in this process */
-    char user[128];    /* login, or "" before */
+    uint64_t id;    /* unique in this process, for logs; set by the pump before the first step */
+    char user[128]; /* for logs: the login, or "" before; set by the protocol, in step only */
     /* Set by the pump before the first step; callable on any thread until free has returned. */
     void (*wake)(struct session *s);
     void *pump;
@@ -95,7 +100,12 @@ struct session {
 /* A service makes sessions for a listener: its settings, its account layer, its authentication. */
 struct session_service {
     const char *name;
-    /* peer is copied. The first step follows at once with events = 0 (send the greeting). */
+    /* Plain text sent to a client that is turned away because of a limit on connections, with its
+     * CR LF ("* BYE ..." or "421 ..."); NULL: closed without a word. */
+    const char *refusal;
+    /* On a loop thread: must not block. open may look at peer; the pump copies it into s->peer when
+     * open has returned. NULL: turned away like at a limit.
+     * The first step follows at once with events = 0 (send the greeting). */
     struct session *(*open)(struct session_service *service, const struct session_peer *peer);
     void *context; /* the protocol's own */
 };

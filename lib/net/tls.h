@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* tls: the server's certificates, and one TLS connection by OpenSSL.
+ *
+ * `struct tls` holds what is in force now; tls_reload replaces it as a whole while connections that
+ * began with the old certificates keep them (reference counts). TLS 1.2 and 1.3 only, forward
+ * secrecy and AEAD ciphers only, no renegotiation, no compression. Several certificates are chosen
+ * from by the server name that the client asks for; the first one is for all others.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <openssl/ssl.h>
+
+#include "lib/base/err.h"
+#include "lib/base/session.h"
+
+struct tls_file_pair {
+    const char *cert; /* PEM, the chain behind the leaf */
+    const char *key;  /* PEM, without a passphrase; NULL or "": in the same file */
+};
+
+struct tls_settings {
+    const struct tls_file_pair *pairs; /* at least one; copied */
+    size_t pairs_n;
+    bool only_tls13;
+    const char *ciphers;      /* OpenSSL's list for TLS 1.2; NULL or "": the built-in one */
+    const char *ciphersuites; /* for TLS 1.3; NULL or "": OpenSSL's own */
+};
+
+struct tls;
+struct tls_set; /* one generation of certificates */
+
+/* 0, -ERR_INVALID (a file is not what it must be, key and certificate do not match; the sentence
+ * names the file), -ERR_NOTFOUND (cannot be read). */
+int tls_new(const struct tls_settings *settings, struct tls **ret_tls, struct error *err) MUST_USE;
+/* The connections must be gone. NULL is fine. */
+void tls_free(struct tls *tls);
+/* Any thread. Reads the same files again; on an error all stays as it is. Returns as tls_new. */
+int tls_reload(struct tls *tls, struct error *err) MUST_USE;
+
+/* Any thread. The generation in force, with a reference for the caller. */
+struct tls_set *tls_current(struct tls *tls);
+void tls_set_unref(struct tls_set *set); /* NULL is fine */
+/* A server's side on a connected, nonblocking socket, ready for SSL_accept. The caller keeps its
+ * reference to the set at least as long. NULL when memory fails. */
+SSL *tls_set_accept(struct tls_set *set, int fd);
+/* After the handshake: version, cipher, server name and channel bindings. */
+void tls_fill_peer(SSL *ssl, struct session_peer *peer);
+/* OpenSSL's reason for the last failure on this thread, in its words; empties its queue. */
+void tls_last_error(char *ret, size_t ret_n);
+
+/* Makes an EC P-256 key and a certificate signed by itself for localhost, 127.0.0.1, ::1 and the
+ * `names` (n of them), good for `days`; the key file readable by the owner only. Files that are
+ * there are kept: 1 if both were there already, 0 if made, -ERR_EXISTS if there is only one of
+ * them, -ERR_NOPERM (cannot be written). */
+int tls_make_self_signed(const char *cert_file, const char *key_file, const char *const *names,
+                         size_t names_n, unsigned days, struct error *err) MUST_USE;
