@@ -2,7 +2,7 @@
 /* directory: accounts, addresses and domains in the store, and who gets mail for an address.
  *
  * Three tables (lib/store), whose values are coded here:
- *   accounts   account(8)          -> struct account
+ *   accounts   account(8)          -> struct directory_account
  *   addresses  normalised address  -> an account's login, or an alias: a list of addresses.
  *                                     "@domain" is the catch-all of a domain
  *   domains    normalised domain   -> nothing yet but that it is ours
@@ -38,7 +38,6 @@ struct directory;
 struct directory_options {
     char delimiter;             /* between user and detail ("+"); 0: addresses have no detail */
     const char *default_domain; /* for logins and addresses without one; NULL or "": refused */
-    uint64_t quota;             /* bytes, for accounts without their own; 0: none */
 };
 
 /* Does not own the store. Options are copied. */
@@ -48,8 +47,8 @@ void directory_free(struct directory *d);
 
 /* ---- names ---- */
 
-/* A checked and normalised address: NFC, lower case; domain as A-labels. ("Jörg+News@Bücher.example"
- * is user "jörg", detail "News", domain "xn--bcher-kva.example".) The detail keeps its case. */
+/* A checked and normalised address: NFC, lower case; domain as A-labels.
+ * ("Jörg+News@Bücher.example" is user "jörg", detail "News", domain "xn--bcher-kva.example".) The detail keeps its case. */
 struct address {
     const char *key;    /* user@domain, without detail */
     const char *user;
@@ -76,15 +75,14 @@ enum account_status {
     ACCOUNT_CLOSING = 3,  /* deleted: being erased */
 };
 
-struct account {
+/* The quota is not here: it counts at commit, so it is a value in the account's log (lib/mail). */
+struct directory_account {
     uint64_t id;         /* random, never 0, never reused */
     uint64_t version;    /* the store's, of the document: changes with every change of it */
     const char *login;   /* normalised address */
     const char *display; /* UTF-8, for people; "" if none */
     enum account_status status;
     int64_t created_ms;    /* wall clock */
-    bool has_quota;        /* else the default of the options holds */
-    uint64_t quota;        /* bytes; 0 with has_quota: no limit */
     uint64_t message_size; /* largest message; 0: the server's limit */
     unsigned connections;  /* at once in one process; 0: the server's limit */
     const char *hash;      /* password.h; "": no password login */
@@ -92,28 +90,25 @@ struct account {
     struct slice unknown;  /* fields of a later format, kept when the account is written again */
 };
 
-/* What holds for the account: its own quota, or the default. 0: no limit. */
-uint64_t directory_quota(const struct directory *d, const struct account *account);
-
 /* Makes an account of login, display, status, limits and verifiers; the rest is filled in here.
  * prepare(context, id) (NULL: none) runs when the account is stored and not yet reachable; if it
  * fails, the account is taken back. -ERR_EXISTS the address is taken; -ERR_NOTFOUND the domain is
  * not ours; -ERR_INVALID no such login is possible; or what prepare returned. */
-int directory_account_add(struct directory *d, const struct account *wanted,
+int directory_account_add(struct directory *d, const struct directory_account *wanted,
                           int (*prepare)(void *context, uint64_t id, struct error *err),
                           void *context, uint64_t *ret_id, struct error *err) MUST_USE;
 /* -ERR_NOTFOUND. Closing accounts are found. */
-int directory_account_get(struct directory *d, uint64_t id, struct arena *a, struct account *ret,
-                          struct error *err) MUST_USE;
+int directory_account_get(struct directory *d, uint64_t id, struct arena *a,
+                          struct directory_account *ret, struct error *err) MUST_USE;
 /* By login as a person types it. -ERR_NOTFOUND also for aliases and for what cannot be a login. */
 int directory_account_find(struct directory *d, struct slice login, struct arena *a,
-                           struct account *ret, struct error *err) MUST_USE;
+                           struct directory_account *ret, struct error *err) MUST_USE;
 /* Writes everything but id, login, created. account->version guards and is renewed.
  * -ERR_CONFLICT somebody changed it since it was read; -ERR_NOTFOUND. */
-int directory_account_update(struct directory *d, struct account *account, struct error *err)
+int directory_account_update(struct directory *d, struct directory_account *account, struct error *err)
     MUST_USE;
 /* account as read. -ERR_EXISTS, -ERR_CONFLICT, -ERR_NOTFOUND (domain), -ERR_INVALID. */
-int directory_account_rename(struct directory *d, struct account *account, struct slice login,
+int directory_account_rename(struct directory *d, struct directory_account *account, struct slice login,
                              struct error *err) MUST_USE;
 /* Closes it: nobody logs in and no mail comes any more. close(context, id) (NULL: none) runs when
  * the account is marked, before its address is free again. May be repeated after a failure. */
@@ -124,7 +119,7 @@ int directory_account_close(struct directory *d, uint64_t id,
 int directory_account_forget(struct directory *d, uint64_t id, struct error *err) MUST_USE;
 /* In order of id, at most `limit` with id > after. *ret_n 0: there are no more. */
 int directory_account_list(struct directory *d, uint64_t after, size_t limit, struct arena *a,
-                           struct account **ret, size_t *ret_n, struct error *err) MUST_USE;
+                           struct directory_account **ret, size_t *ret_n, struct error *err) MUST_USE;
 
 /* ---- addresses and domains ---- */
 
@@ -163,7 +158,6 @@ struct directory_recipient {
     uint64_t account;
     const char *login;     /* of the account: for Delivered-To */
     const char *detail;    /* "box" of user+box; "" if none */
-    uint64_t quota;        /* bytes; 0: no limit */
     uint64_t message_size; /* 0: the server's limit */
     const char *foreign;   /* with RESOLVE_FOREIGN: an address elsewhere; account is 0 */
 };

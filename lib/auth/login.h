@@ -2,8 +2,8 @@
 /* login: who is it? Name and password against the directory, with everything that makes guessing
  * slow and logging in again cheap.
  *
- * Unknown, disabled and password-less accounts cost the same work and get the same answer as a wrong
- * password. A failure is answered late: the call returns at once with the time before which the
+ * Unknown, disabled and password-less accounts cost the same work and get the same answer as a
+ * wrong password. A failure is answered late: the call returns at once with the time before which the
  * answer must not be sent (the session waits for it as its deadline; no worker sleeps). Failures
  * are counted per client address (IPv6: per /64) and per login, in memory, and halve every ten
  * minutes; past AUTH_FREE_FAILURES attempts that come before the last delay is over are refused
@@ -51,7 +51,6 @@ struct directory *auth_directory(const struct auth *auth);
 struct auth_user {
     uint64_t account;
     char login[ADDRESS_MAX + 1]; /* normalised */
-    uint64_t quota;              /* bytes; 0: no limit */
     uint64_t message_size;       /* 0: the server's limit */
     unsigned connections;        /* 0: the server's limit */
 };

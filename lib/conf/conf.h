@@ -88,6 +88,7 @@ struct conf {
     } tls;
     struct {
         bool plaintext_without_tls;
+        const char *default_domain; /* for logins and addresses without one; "": refused */
         int scheme;             /* enum conf_hash, for new passwords */
         uint64_t argon2_memory; /* bytes */
         unsigned argon2_passes;
@@ -108,7 +109,7 @@ struct conf {
         unsigned sequence_set;     /* ranges in one set */
         unsigned recipients;       /* of one LMTP transaction */
         unsigned mailboxes;        /* of one account */
-        int64_t idle_timeout;      /* ms without a command, after login (RFC 3501: 30 min or more) */
+        int64_t idle_timeout;      /* ms without a command, after login (RFC 3501: 30 min at least) */
         int64_t login_timeout;     /* ms from the connection to the login */
         int64_t write_timeout;     /* ms without progress on the client's side */
         unsigned auth_failures;    /* then the connection is closed */
@@ -120,7 +121,7 @@ struct conf {
         int over_quota;        /* enum conf_over_quota */
     } delivery;
     struct {
-        uint64_t account; /* bytes, for accounts without their own; 0: none */
+        uint64_t account; /* bytes, given to new accounts; 0: none */
     } quota;
     struct {
         int64_t undelete_window; /* ms */
