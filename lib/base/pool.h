@@ -17,7 +17,8 @@
 struct pool;
 
 struct pool_job {
-    STAILQ_ENTRY(pool_job) link;
+    STAILQ_ENTRY(pool_job) link; /* the pool's own, like since_us */
+    int64_t since_us;
     /* On a thread of the pool. The job may be handed in again, or freed, from within. */
     void (*run)(struct pool_job *job);
 };

@@ -15,7 +15,7 @@
  *   2. hint, deadline or drained output that is wanted: note it in `events`; then 3
  *   3. if events are noted that are wanted, or ops->ready(s): run ops->step(s) on a worker
  *   4. send `out`; look at `want` again (also: starttls, compress, close), and wait
- * An end of input (SESSION_EOF) is noted only when `ready` is false, so commands that came before it
+ * An end of input (SESSION_EOF) is noted only when `ready` is false, so commands before it
  * are answered; a session that does not set want.close then is closed once its output is sent, and
  * goes on only as long as it sets want.output. After a broken connection `out` goes nowhere.
  * `step` is not run for input or a hint while more than 64 KB of `out` wait to be read, nor for
