@@ -59,7 +59,8 @@ struct store_settings {
 };
 
 /* "sqlite:/path/to/file" (made if absent), "mongodb://..." (database name in the path, default
- * eider), "memory:" (a new empty one, gone with the process). Makes missing tables.
+ * eider), "memory:" (a new empty one, gone with the process; "memory:?atomic=0": one that is not
+ * atomic, as MongoDB is not). Makes missing tables. settings may be NULL, zeroes are defaults.
  * 0, -ERR_INVALID (no such kind of store), -ERR_UNAVAILABLE, -ERR_INTERNAL (newer format). */
 int store_open(const char *uri, const struct store_settings *settings, struct store **ret_store,
                struct error *err) MUST_USE;
@@ -116,7 +117,8 @@ int store_update(struct store *store, const struct store_change *change, uint64_
 /* Unguarded; absent keys are fine. 0: gone durably; otherwise some may be left or go later. */
 int store_delete(struct store *store, enum store_table table, const struct slice *keys, size_t n,
                  struct error *err) MUST_USE;
-/* All keys in [from, to). *ret_n (may be NULL): how many. */
+/* All keys in [from, to), bounds as in struct store_query. *ret_n (may be NULL): how many. Other
+ * writes may come between two of the deletes. */
 int store_delete_range(struct store *store, enum store_table table, struct slice from,
                        struct slice to, uint64_t *ret_n, struct error *err) MUST_USE;
 
@@ -154,7 +156,7 @@ int store_get(struct store *store, enum store_table table, const struct slice *k
 
 struct store_query {
     enum store_table table;
-    struct slice from, to; /* [from, to); an empty `to`: to the end of the table */
+    struct slice from, to; /* [from, to), may be shorter than keys; empty `to`: to the table's end */
     size_t limit;          /* documents at most; 0: no limit but max_bytes */
     size_t max_bytes;      /* of values, about; at least one document comes; 0: 16 MiB */
     bool descending;       /* from the last key below `to` down to `from` */

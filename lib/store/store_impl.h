@@ -29,7 +29,7 @@ struct store_ops {
 /* The first member of every back end's own struct. */
 struct store {
     const struct store_ops *ops;
-    bool atomic;
+    bool atomic; /* the memory back end obeys it, the others state it */
     struct store_settings settings;
 };
 
@@ -39,3 +39,18 @@ int store_mongo_open(const char *uri, const struct store_settings *settings,
                      struct store **ret_store, struct error *err) MUST_USE;
 int store_memory_open(const struct store_settings *settings, struct store **ret_store,
                       struct error *err) MUST_USE;
+
+/* What store.c does before a back end is called, so that none needs to: every key has its table's
+ * size; bounds of ranges are either empty or padded with zero bytes to the size of keys (tables
+ * with keys of one size); values are within their limits; a group other than 0 comes to atomic
+ * stores only; limit and max_bytes are never 0; n is not 0; ret_* and docs are never NULL; docs is
+ * empty, and emptied again if the answer is an error; outcomes are STORE_REFUSED. */
+
+/* Bytes of keys in that table; 0: they differ in size. */
+size_t store_key_size(enum store_table table);
+/* A lower-case word for messages and table names: "log", "messages". */
+const char *store_table_name(enum store_table table);
+/* A new zeroed item at the end of docs->items. */
+struct store_doc *store_docs_push(struct store_docs *docs) __attribute__((returns_nonnull)) MUST_USE;
+/* What a document costs of max_bytes. */
+size_t store_doc_bytes(const struct store_doc *doc) MUST_USE;
