@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Snapshots of accounts in the store: loading, saving, trimming the log below them. Inside lib/mail
+ * only. The bytes are snapshot_format.h's.
+ *
+ * Any node may do any of this at any time; nothing here takes a lock that others would notice.
+ * Saving writes the segments that changed, then the manifest, which replaces only the one that was
+ * read before (guarded by its version). Trimming removes the records below a manifest only when that
+ * manifest has been stored for the horizon, in store time; the manifest carries the (seq, time) of one
+ * older manifest until that is so. The record at the manifest's own seq always stays.
+ */
+#pragma once
+
+#include "lib/mail/account.h"
+
+/* Saves the newest state if its tail is longer than min_tail records. Blocks. 0: saved, or not
+ * needed; -ERR_CONFLICT: another node saved at the same time, which is as good. */
+int snapshot_save(struct account *a, uint64_t min_tail, struct error *err) MUST_USE;
+/* Removes records that the manifest in the store makes superfluous, and segments that it no longer
+ * names. Blocks. */
+struct trimmed {
+    uint64_t records, segments;
+};
+int snapshot_trim(struct mail *mail, uint64_t account, struct trimmed *trimmed,
+                  struct error *err) MUST_USE;
+/* Has a snapshot made in the background if the tail of this state is long. */
+void snapshot_wanted(struct account *a, uint64_t seq);
