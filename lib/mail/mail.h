@@ -61,6 +61,7 @@ int account_open(struct mail *mail, uint64_t account, struct account **ret_accou
 struct account *account_ref(struct account *account);
 void account_unref(struct account *account);
 uint64_t account_id(const struct account *account);
+struct mail *account_mail(const struct account *account);
 
 /* The newest state this node has; a reference for the caller. Does not block on the store. */
 struct state *account_state(struct account *account);

@@ -14,7 +14,7 @@
 
 #include "lib/base/buf.h"
 #include "lib/mail/mail.h"
-#include "lib/mime/digest.h"
+#include "lib/mime/mdigest.h"
 
 struct message_writer;
 struct message_writer *message_writer_new(struct mail *mail);

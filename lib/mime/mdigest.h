@@ -102,3 +102,9 @@ int mdigest_field_value(const struct mdigest *d, struct slice name, struct slice
  * the digest cannot tell). */
 void mdigest_filter_header(struct slice header_block, const struct slice *names, size_t n,
                            bool negate, struct buf *out);
+
+/* The digest of `head` followed by the message that `digest` is of: whole header lines (LMTP's
+ * Return-Path, Delivered-To, Received) put in front of it for one account. Offsets move, size and
+ * header_size grow, the fields of head come first; all else stays, so head must not hold a field
+ * that ENVELOPE or the structure shows. 0; -ERR_INVALID: damaged, or head is not header lines. */
+int mdigest_prepend(struct slice digest, struct slice head, struct buf *out) MUST_USE;
