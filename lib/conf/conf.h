@@ -159,3 +159,21 @@ int conf_network_parse(const char *text, struct conf_network *ret) MUST_USE;
 /* The names as the file has them ("imap", "starttls"). */
 const char *conf_protocol_name(int protocol);
 const char *conf_tls_name(int tls);
+
+/* Is there enough to serve with: listeners, certificates where they speak TLS, no two at one
+ * place? For `eider serve` and `eider config check`; other commands do without. 0, -ERR_INVALID. */
+int conf_check_serve(const struct conf *c, struct error *err) MUST_USE;
+
+/* ---- for people (text.c) ---- */
+
+/* Calls back for every setting with its value as the file would have it; passwords in URIs are
+ * masked. */
+void conf_each(const struct conf *c,
+               void (*tell)(void *context, const char *name, const char *value, bool is_default),
+               void *context);
+/* The settings as a file that conf_parse takes. */
+void conf_write(const struct conf *c, struct buf *out);
+/* etc/eider.conf: every setting explained, with its default, commented out. */
+void conf_write_sample(struct buf *out);
+/* docs/man/eider.conf.5, in mdoc. */
+void conf_write_manual(struct buf *out);

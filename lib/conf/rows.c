@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "lib/conf/rows.h"
+
+#include "lib/conf/conf.h"
+
+#define KIB UINT64_C(1024)
+#define MIB (KIB * 1024)
+#define GIB (MIB * 1024)
+#define SECOND UINT64_C(1000)
+#define MINUTE (60 * SECOND)
+#define HOUR (60 * MINUTE)
+#define DAY (24 * HOUR)
+
+static const char *const protocols[] = {"imap", "lmtp", NULL};
+static const char *const tls_modes[] = {"none", "starttls", "implicit", NULL};
+static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
+static const char *const tls_versions[] = {"1.2", "1.3", NULL};
+static const char *const over_quota[] = {"temporary", "permanent", NULL};
+static const char *const schemes[] = {"argon2id", "yescrypt", NULL};
+
+const char *conf_protocol_name(int protocol)
+{
+    return protocols[protocol];
+}
+
+const char *conf_tls_name(int tls)
+{
+    return tls_modes[tls];
+}
+
+#define AT(member) offsetof(struct conf_listener, member)
+static const struct conf_row listener_rows[] = {
+    {"protocol", CONF_ENUM, AT(protocol), "\"imap\"", .choices = protocols,
+     .help = "What is spoken there."},
+    {"address", CONF_STRING, AT(address), "\"*\"", .max = 63,
+     .help = "A numeric IPv4 or IPv6 address, or \"*\" for all of both kinds. Not together with "
+             "path."},
+    {"port", CONF_UINT, AT(port), "0", .max = 65535,
+     .help = "0 means the usual one: imap 143, or 993 with implicit TLS; lmtp 24."},
+    {"path", CONF_STRING, AT(path), "\"\"", .max = 100,
+     .help = "A UNIX socket instead of address and port; a relative path is below data."},
+    {"mode", CONF_MODE, AT(mode), "\"0660\"", .max = 0777, .help = "Permissions of the socket."},
+    {"tls", CONF_ENUM, AT(tls), "\"none\"", .choices = tls_modes,
+     .help = "starttls: the client may switch it on; implicit: from the first byte."},
+    {"proxy", CONF_BOOL, AT(proxy), "false",
+     .help = "Every connection begins with a PROXY header (version 1 or 2), and only clients in "
+             "proxy.networks may connect."},
+    {"max_connections", CONF_UINT, AT(max_connections), "10000", .min = 1, .max = 1000000,
+     .help = "At once, of this listener; what comes beyond is refused."},
+    {"max_per_address", CONF_UINT, AT(max_per_address), "100", .max = 1000000,
+     .help = "At once, of one client address (IPv6: of one /64); 0: no limit. Connections from "
+             "trusted proxies count for the client that they name."},
+    {NULL}};
+#undef AT
+
+#define AT(member) offsetof(struct conf_certificate, member)
+static const struct conf_row certificate_rows[] = {
+    {"certificate", CONF_STRING, AT(certificate), "\"\"", .max = 4095,
+     .help = "PEM file with our certificate first, then the chain. Must be given; a relative path "
+             "is below data."},
+    {"key", CONF_STRING, AT(key), "\"\"", .max = 4095,
+     .help = "PEM file with the private key; left out: the key is in the certificate's file."},
+    {NULL}};
+#undef AT
+
+#define AT(member) offsetof(struct conf, member)
+const struct conf_row conf_rows[] = {
+    {"data", CONF_STRING, AT(data), "\"/var/lib/eider\"", .min = 1, .max = 4000,
+     .help = "The directory for what this node keeps: the embedded database, sockets, "
+             "certificates made at the first start."},
+    {"store", CONF_STRING, AT(store), "\"sqlite:eider.db\"", .min = 7, .max = 4000, .secret = true,
+     .help = "Where mail and accounts are: \"sqlite:FILE\", embedded, for one machine (a relative "
+             "path is below data); or \"mongodb://HOST,HOST/DATABASE?OPTIONS\" (also "
+             "mongodb+srv), shared by any number of nodes."},
+    {"hostname", CONF_STRING, AT(hostname), "\"\"", .max = 255,
+     .help = "Our name in greetings and trace headers. Left out: the machine's own."},
+
+    {"listeners", CONF_GROUPS, AT(listeners),
+     "( { protocol = \"imap\"; tls = \"starttls\"; }, { protocol = \"imap\"; tls = \"implicit\"; },"
+     " { protocol = \"lmtp\"; path = \"lmtp\"; } )",
+     .max = 256, .members = listener_rows, .item_size = sizeof(struct conf_listener),
+     .line_offset = offsetof(struct conf_listener, line),
+     .help = "Where to listen, as a list of groups."},
+
+    {"log", CONF_SECTION, .help = "Logging, to standard error or the journal."},
+    {"log.level", CONF_ENUM, AT(log.level), "\"info\"", .reload = true, .choices = log_levels,
+     .help = "Lines of this level and above it are written."},
+
+    {"threads", CONF_SECTION, .help = "Threads of one process."},
+    {"threads.loops", CONF_UINT, AT(threads.loops), "0", .max = 256,
+     .help = "Threads that move bytes between clients and memory; 0: one for each core."},
+    {"threads.workers", CONF_UINT, AT(threads.workers), "0", .max = 1024,
+     .help = "Threads that run commands and wait for the store; 0: four for each core, and 16 at "
+             "least."},
+
+    {"proxy", CONF_SECTION, .help = "Load balancers in front."},
+    {"proxy.networks", CONF_NETWORKS, AT(proxy.networks), "[]", .max = 256, .reload = true,
+     .help = "Networks whose PROXY headers are believed, as \"10.1.0.0/16\" or \"2001:db8::/32\". "
+             "A client that such a header names as protected by TLS may send passwords as they "
+             "are."},
+
+    {"tls", CONF_SECTION, .help = "Transport security of listeners with tls other than none."},
+    {"tls.certificates", CONF_GROUPS, AT(tls.certificates), "()", .max = 4096, .reload = true,
+     .members = certificate_rows, .item_size = sizeof(struct conf_certificate),
+     .line_offset = offsetof(struct conf_certificate, line),
+     .help = "Certificates with their keys. The client's server name (SNI) picks the one that has "
+             "the name; otherwise the first is shown."},
+    {"tls.min_version", CONF_ENUM, AT(tls.min_version), "\"1.2\"", .reload = true,
+     .choices = tls_versions, .help = "The oldest version of TLS that is spoken."},
+    {"tls.ciphers", CONF_STRING, AT(tls.ciphers), "\"\"", .max = 2000, .reload = true,
+     .help = "Ciphers of TLS 1.2 as in openssl-ciphers(1); left out: OpenSSL's choice."},
+    {"tls.ciphersuites", CONF_STRING, AT(tls.ciphersuites), "\"\"", .max = 2000, .reload = true,
+     .help = "Cipher suites of TLS 1.3; left out: OpenSSL's choice."},
+
+    {"auth", CONF_SECTION, .help = "Logins."},
+    {"auth.plaintext_without_tls", CONF_BOOL, AT(auth.plaintext_without_tls), "false",
+     .help = "Allow passwords to be sent over connections without TLS (IMAP LOGIN, SASL PLAIN and "
+             "LOGIN). SCRAM is allowed in any case, and UNIX sockets are safe anyway."},
+    {"auth.default_domain", CONF_STRING, AT(auth.default_domain), "\"\"", .max = 255,
+     .help = "Put behind logins and addresses that have no domain; left out: these are refused."},
+    {"auth.scheme", CONF_ENUM, AT(auth.scheme), "\"argon2id\"", .choices = schemes,
+     .help = "How new passwords are hashed."},
+    {"auth.argon2_memory", CONF_SIZE, AT(auth.argon2_memory), "\"19M\"", .min = MIB,
+     .max = 4 * GIB, .help = "Memory of one argon2id hash. Stored hashes keep what they have."},
+    {"auth.argon2_passes", CONF_UINT, AT(auth.argon2_passes), "2", .min = 1, .max = 100,
+     .help = "Passes over that memory."},
+    {"auth.yescrypt_cost", CONF_UINT, AT(auth.yescrypt_cost), "5", .min = 1, .max = 11,
+     .help = "Cost of a yescrypt hash, see crypt(5)."},
+    {"auth.scram_iterations", CONF_UINT, AT(auth.scram_iterations), "30000", .max = 65536,
+     .help = "Iterations of the SCRAM-SHA-256 verifier that is made with every new password; 0: "
+             "make none, so that the account cannot log in by SCRAM; else 4096 at least. Clients "
+             "pay for them at every login; many refuse more than 65536."},
+    {"auth.hash_threads", CONF_UINT, AT(auth.hash_threads), "0", .max = 256,
+     .help = "Password hashes computed at once; 0: one for each core."},
+    {"auth.cache_ttl", CONF_DURATION, AT(auth.cache_ttl), "\"10m\"", .max = DAY,
+     .help = "For how long a login that succeeded is remembered (as a keyed hash, in memory), so "
+             "that the same one costs no password hash; 0: never. A changed password counts at "
+             "once."},
+    {"auth.cache_entries", CONF_UINT, AT(auth.cache_entries), "10000", .min = 1, .max = 10000000,
+     .help = "Logins remembered at most."},
+    {"auth.failure_delay", CONF_DURATION, AT(auth.failure_delay), "\"1s\"", .max = 10 * MINUTE,
+     .help = "The answer to a failed login is held back for so long; each further failure from the "
+             "same address, or for the same account, doubles it."},
+    {"auth.failure_delay_max", CONF_DURATION, AT(auth.failure_delay_max), "\"15s\"", .max = HOUR,
+     .help = "But not beyond this."},
+
+    {"limits", CONF_SECTION, .help = "What one client may ask for. All are refused politely."},
+    {"limits.message_size", CONF_SIZE, AT(limits.message_size), "\"50M\"", .min = 64 * KIB,
+     .max = GIB, .reload = true,
+     .help = "The largest message that is taken, by LMTP and by APPEND. (Large providers take 25 "
+             "to 50 MB; Postfix hands on 10 MB unless message_size_limit is raised; Dovecot has "
+             "no limit.)"},
+    {"limits.literal", CONF_SIZE, AT(limits.literal), "\"64K\"", .min = KIB, .max = 16 * MIB,
+     .reload = true, .help = "The largest literal in a command that is not a message."},
+    {"limits.command", CONF_SIZE, AT(limits.command), "\"256K\"", .min = 8 * KIB, .max = 64 * MIB,
+     .reload = true,
+     .help = "The largest command, literals included that are not messages. (RFC 7162 asks for 8 "
+             "KB; clients send long lists of UIDs.)"},
+    {"limits.nesting", CONF_UINT, AT(limits.nesting), "50", .min = 5, .max = 1000, .reload = true,
+     .help = "Parentheses within each other in a command."},
+    {"limits.search_terms", CONF_UINT, AT(limits.search_terms), "1000", .min = 10, .max = 100000,
+     .reload = true, .help = "Keys in one SEARCH."},
+    {"limits.sequence_set", CONF_UINT, AT(limits.sequence_set), "20000", .min = 100,
+     .max = 10000000, .reload = true, .help = "Numbers and ranges in one set."},
+    {"limits.recipients", CONF_UINT, AT(limits.recipients), "1000", .min = 100, .max = 100000,
+     .reload = true, .help = "Recipients of one message by LMTP. (RFC 5321: 100 at least.)"},
+    {"limits.mailboxes", CONF_UINT, AT(limits.mailboxes), "10000", .min = 10, .max = 1000000,
+     .help = "Mailboxes of one account."},
+    {"limits.idle_timeout", CONF_DURATION, AT(limits.idle_timeout), "\"30m\"", .min = MINUTE,
+     .max = DAY, .reload = true,
+     .help = "A client that is logged in and sends nothing for so long is disconnected. (RFC "
+             "3501: 30 minutes at least.)"},
+    {"limits.login_timeout", CONF_DURATION, AT(limits.login_timeout), "\"60s\"", .min = SECOND,
+     .max = HOUR, .reload = true,
+     .help = "A client that has not logged in after so long is disconnected; by LMTP, one that "
+             "sends nothing for five times as long."},
+    {"limits.write_timeout", CONF_DURATION, AT(limits.write_timeout), "\"5m\"", .min = SECOND,
+     .max = HOUR, .reload = true,
+     .help = "A client that takes none of its output for so long is disconnected."},
+    {"limits.auth_failures", CONF_UINT, AT(limits.auth_failures), "3", .min = 1, .max = 100,
+     .reload = true, .help = "Failed logins on one connection; then it is closed."},
+    {"limits.bad_commands", CONF_UINT, AT(limits.bad_commands), "20", .min = 1, .max = 1000,
+     .reload = true, .help = "Commands in a row that make no sense; then it is closed."},
+    {"limits.user_connections", CONF_UINT, AT(limits.user_connections), "50", .max = 100000,
+     .reload = true, .help = "Connections of one account to one process; 0: no limit."},
+
+    {"delivery", CONF_SECTION, .help = "Delivery by LMTP."},
+    {"delivery.delimiter", CONF_STRING, AT(delivery.delimiter), "\"+\"", .max = 1,
+     .help = "Between user and detail: user+box@domain is put into the mailbox box, if it exists. "
+             "\"\": addresses have no detail. Must be what the MTA has as "
+             "recipient_delimiter."},
+    {"delivery.over_quota", CONF_ENUM, AT(delivery.over_quota), "\"temporary\"", .reload = true,
+     .choices = over_quota,
+     .help = "What the MTA is told when an account has no room: temporary (452, it tries again) "
+             "or permanent (552, the sender is told at once)."},
+
+    {"quota", CONF_SECTION, .help = "Room for mail."},
+    {"quota.account", CONF_SIZE, AT(quota.account), "0", .max = UINT64_C(1) << 50, .reload = true,
+     .help = "Given to new accounts unless account add says otherwise; 0: no limit."},
+
+    {"mail", CONF_SECTION, .help = "The account log."},
+    {"mail.undelete_window", CONF_DURATION, AT(mail.undelete_window), "\"24h\"", .max = 365 * DAY,
+     .help = "For how long messages that were expunged can be brought back."},
+    {"mail.snapshot_after", CONF_UINT, AT(mail.snapshot_after), "256", .min = 16, .max = 65536,
+     .help = "Records behind the last snapshot of an account after which a new one is made."},
+
+    {"cache", CONF_SECTION, .help = "Memory for what can be read again."},
+    {"cache.replicas", CONF_SIZE, AT(cache.replicas), "\"256M\"", .max = 1024 * GIB,
+     .help = "States of accounts that nobody is using at the moment."},
+    {"cache.digests", CONF_SIZE, AT(cache.digests), "\"128M\"", .max = 1024 * GIB,
+     .help = "Digests and contents of messages."},
+    {"cache.sights", CONF_UINT, AT(cache.sights), "100000", .min = 1000, .max = 100000000,
+     .help = "Shared attachments remembered as being there; 50 bytes each."},
+
+    {"shutdown", CONF_SECTION, .help = "The end."},
+    {"shutdown.drain", CONF_DURATION, AT(shutdown.drain), "\"30s\"", .max = HOUR, .reload = true,
+     .help = "For so long a server that was told to stop waits for commands in progress."},
+    {NULL}};
