@@ -58,6 +58,9 @@ int mail_account_create(struct mail *mail, uint64_t account, const struct mail_a
  * store when it returns. -ERR_NOTFOUND: no log; -ERR_UNAVAILABLE. */
 int account_open(struct mail *mail, uint64_t account, struct account **ret_account,
                  struct error *err) MUST_USE;
+/* The account's entry without any reading: for those who only commit (deliveries); the committer
+ * opens it if it must. Never fails; account_unref. */
+struct account *account_get(struct mail *mail, uint64_t account);
 struct account *account_ref(struct account *account);
 void account_unref(struct account *account);
 uint64_t account_id(const struct account *account);
