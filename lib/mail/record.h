@@ -78,6 +78,7 @@ struct op {
     struct slice name;     /* create, rename: full name in UTF-8, levels parted by "/"; subscribe */
     uint32_t uidvalidity;  /* create */
     uint32_t uses;         /* create, set: special uses */
+    bool has_uses;         /* set: sets the special uses; else key and value */
     bool on;               /* subscribe: subscribed or not (by name, RFC 3501 section 6.3.6) */
     uint32_t uid;          /* append, undelete: the uid given; copy, move: first uid given in target */
     struct uidset uids;    /* copy, move, flags, expunge: uids in mailbox, all present, ascending */
@@ -110,7 +111,16 @@ struct record {
     uint64_t used_bytes, used_messages; /* of the account, after the record */
 };
 
+/* What reading allows; build.h's limits are lower. */
+#define RECORD_KEYWORDS_MAX 4096 /* in one set of flags */
+#define RECORD_NAME_MAX 4096
+
+/* uidsets are walked, slices copied: nothing of rec is kept. */
 void record_encode(const struct record *rec, struct buf *out);
+/* One op alone: its share of the record's size. */
+void record_encode_op(const struct op *op, struct buf *out);
+/* The largest encoding of what is not ops: head, and `n_sums` sums. */
+size_t record_overhead(size_t n_sums);
 /* Everything is allocated in the arena or borrowed from `bytes`; uidsets too are the arena's (do
  * not uidset_done them). -ERR_INTERNAL: damaged, or of a newer version. */
 int record_decode(struct slice bytes, uint64_t seq, struct arena *arena, struct record *ret_rec,
