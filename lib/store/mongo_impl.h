@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* What mongo.c (opening, commands and their outcomes), mongo_write.c and mongo_read.c share. */
+#pragma once
+
+#include <mongoc/mongoc.h>
+
+#include "lib/base/pool.h"
+#include "lib/store/store_impl.h"
+
+/* The fields of every document beside _id; one letter, because there are very many of them. */
+#define FIELD_HEAD "h"
+#define FIELD_BODY "b"
+#define FIELD_STAMP "s"
+
+struct mongo {
+    struct store store;
+    mongoc_client_pool_t *clients;
+    struct pool *helpers; /* send the second and further commands of one insert */
+    char *db;
+    bool clustered[STORE_TABLES_]; /* what the collections really are */
+    bson_t *write_opts;            /* the write concern */
+    mongoc_read_prefs_t *primary, *any;
+    int command_ms; /* wtimeout and maxTimeMS: shorter than the socket's patience, so that the
+                       server is the one who says what happened */
+};
+
+static inline struct mongo *mongo_of(struct store *s)
+{
+    return (struct mongo *)(void *)s; /* its first member */
+}
+
+/* Of a call that begins now and takes several commands: after it none is sent. */
+int64_t mongo_deadline(const struct mongo *m);
+
+/* --- one command ------------------------------------------------------------------------------ */
+
+enum mongo_fate {
+    MONGO_RAN,   /* the server ran it: look at the reply */
+    MONGO_NEVER, /* nothing of it happened, nor will */
+    MONGO_LOST,  /* anything may have happened, or may still */
+};
+
+struct mongo_answer {
+    bson_t reply; /* initialised in any case */
+    enum mongo_fate fate;
+    bool vague; /* RAN, but a write concern error says that it may be rolled back */
+    int code;   /* the server's or the driver's; 0: none */
+    int64_t time;
+    struct error cause; /* set unless RAN and not vague */
+};
+
+/* Runs it once, never a second time. Frees the command. mongo_answer_done in any case. */
+void mongo_write(struct mongo *m, bson_t *command, struct mongo_answer *ret_answer);
+/* May run it a second time on another connection or server. level ANY: where m->any says. */
+void mongo_read(struct mongo *m, bson_t *command, enum store_level level,
+                struct mongo_answer *ret_answer);
+void mongo_answer_done(struct mongo_answer *a);
+/* The error of a failed command: -ERR_UNAVAILABLE, or -ERR_UNKNOWN_OUTCOME if it was LOST or vague
+ * (`write`). */
+int mongo_fail(const struct mongo_answer *a, bool write, struct error *err);
+
+/* --- documents -------------------------------------------------------------------------------- */
+
+/* Binary where all keys of the table have one size, since BSON orders binary values by length
+ * first; text, which it orders by bytes, for the others. */
+void mongo_add_key(bson_t *doc, const char *field, enum store_table table, struct slice key);
+struct slice mongo_key_of(const bson_iter_t *it);
+void mongo_add_binary(bson_t *doc, const char *field, struct slice s);
+uint64_t mongo_stamp_of(const bson_iter_t *it);
+/* The name of an array's element. */
+struct mongo_index {
+    char text[12];
+};
+const char *mongo_index(struct mongo_index *room, size_t i, size_t *ret_n);
+
+/* --- verbs ------------------------------------------------------------------------------------ */
+
+int mongo_insert(struct store *s, struct store_item *items, size_t n, int64_t *ret_time,
+                 struct error *err);
+int mongo_update(struct store *s, const struct store_change *change, uint64_t *ret_version,
+                 int64_t *ret_time, struct error *err);
+int mongo_remove(struct store *s, enum store_table table, const struct slice *keys, size_t n,
+                 struct error *err);
+int mongo_remove_range(struct store *s, enum store_table table, struct slice from, struct slice to,
+                       uint64_t *ret_n, struct error *err);
+int mongo_get(struct store *s, enum store_table table, const struct slice *keys, size_t n,
+              enum store_parts parts, enum store_level level, struct store_docs *docs,
+              struct error *err);
+int mongo_range(struct store *s, const struct store_query *query, struct store_docs *docs,
+                struct error *err);
+int mongo_time(struct store *s, int64_t *ret_time, struct error *err);
