@@ -58,17 +58,6 @@ static int open_memory(struct slice rest, const struct store_settings *settings,
     return r;
 }
 
-static int open_sqlite(const char *path, const struct store_settings *settings,
-                       struct store **ret_store, struct error *err)
-{
-#ifdef STORE_HAS_SQLITE
-    return store_sqlite_open(path, settings, ret_store, err);
-#else
-    (void)path, (void)settings, (void)ret_store;
-    return error_set(err, ERR_INVALID, "this program was built without SQLite");
-#endif
-}
-
 static int open_mongo(const char *uri, const struct store_settings *settings,
                       struct store **ret_store, struct error *err)
 {
@@ -93,7 +82,7 @@ int store_open(const char *uri, const struct store_settings *settings, struct st
     if (slice_starts(s, S("memory:")))
         return open_memory(slice_skip(s, 7), &full, ret_store, err);
     if (slice_starts(s, S("sqlite:")) && s.n > 7)
-        return open_sqlite(uri + 7, &full, ret_store, err);
+        return store_sqlite_open(uri + 7, &full, ret_store, err);
     if (slice_starts(s, S("mongodb:")) || slice_starts(s, S("mongodb+srv:")))
         return open_mongo(uri, &full, ret_store, err);
     /* The URI is not quoted: it may hold a password. */

@@ -143,7 +143,7 @@ struct store_doc {
 struct store_docs {
     struct store_doc *items;
     size_t n;
-    bool more;    /* store_range: stopped at limit or max_bytes before `to` */
+    bool more;    /* store_range: stopped at limit or max_bytes; there may be more before `to` */
     int64_t time; /* store time of the reply: the answer is true at a moment not before this */
     struct arena arena;
 };

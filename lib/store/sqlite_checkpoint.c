@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Checkpoints. A thread copies the WAL into the file: beside everybody, when the WAL has grown by
+ * CHECKPOINT_FRAMES or nothing was written for a while. Writing goes on meanwhile, so that what is
+ * copied is never all, and SQLite starts the WAL over only when all is copied and nobody reads
+ * from it. So, when it is large, the thread takes a turn like a writer: what is left is little by
+ * then, nothing is added, and new readers need the file alone. Readers that are still at an old
+ * state are waited for, but briefly; then the next try comes a second later. */
+#include <string.h>
+#include <time.h>
+
+#include "lib/base/clock.h"
+#include "lib/store/sqlite_impl.h"
+
+#define CHECKPOINT_FRAMES 16384 /* 64 MiB: a shorter WAL writes hot pages into the file too often */
+#define IDLE_MS 1000
+#define READERS_MS 100 /* writers stand still as long as that, at most, for one try */
+
+static int on_commit(void *arg, sqlite3 *db, const char *name, int frames)
+{
+    struct sqlite *q = arg;
+    int before = atomic_exchange(&q->frames, frames);
+
+    (void)db, (void)name;
+    if (before < CHECKPOINT_FRAMES && frames >= CHECKPOINT_FRAMES) {
+        pthread_mutex_lock(&q->lock);
+        pthread_cond_signal(&q->wake);
+        pthread_mutex_unlock(&q->lock);
+    }
+    return SQLITE_OK;
+}
+
+/* True: the WAL is in the file, all of it. */
+static bool copy(struct sqlite *q, int mode)
+{
+    int frames = 0, copied = 0;
+
+    return sqlite3_wal_checkpoint_v2(q->checkpointer->db, NULL, mode, &frames, &copied) ==
+               SQLITE_OK &&
+           frames == copied;
+}
+
+static void finish(struct sqlite *q)
+{
+    int r;
+
+    pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+    r = sq_turn_take(q->checkpointer_fd);
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    if (r < 0)
+        return;
+    if (copy(q, SQLITE_CHECKPOINT_RESTART))
+        atomic_store(&q->frames, 0);
+    sq_turn_give(q->checkpointer_fd);
+}
+
+/* What there is to do: 0 after a signal or a second. */
+static bool wait_for_frames(struct sqlite *q, int *ret_frames, int *seen)
+{
+    struct timespec end;
+    int64_t ms = clock_mono_ms() + IDLE_MS;
+    bool go_on;
+
+    end = (struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    *seen = atomic_load(&q->frames);
+    pthread_mutex_lock(&q->lock);
+    if (!q->stop)
+        pthread_cond_timedwait(&q->wake, &q->lock, &end);
+    go_on = !q->stop;
+    pthread_mutex_unlock(&q->lock);
+    *ret_frames = atomic_load(&q->frames);
+    return go_on;
+}
+
+static void *checkpointer_main(void *arg)
+{
+    struct sqlite *q = arg;
+    int frames, seen;
+
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    while (wait_for_frames(q, &frames, &seen)) {
+        if (frames >= CHECKPOINT_FRAMES) {
+            (void)copy(q, SQLITE_CHECKPOINT_PASSIVE);
+            (void)copy(q, SQLITE_CHECKPOINT_PASSIVE); /* what came meanwhile: little */
+            finish(q);
+        } else if (frames > 0 && frames == seen && copy(q, SQLITE_CHECKPOINT_PASSIVE)) {
+            atomic_compare_exchange_strong(&q->frames, &frames, 0);
+        }
+    }
+    return NULL;
+}
+
+int sq_checkpointer_start(struct sqlite *q, struct error *err)
+{
+    int r;
+
+    sqlite3_busy_timeout(q->checkpointer->db, READERS_MS);
+    sqlite3_wal_hook(q->writer->db, on_commit, q);
+    r = pthread_create(&q->checkpointer_thread, NULL, checkpointer_main, q);
+    if (r != 0)
+        return error_set(err, ERR_UNAVAILABLE, "no thread for the store: %s", strerror(r));
+    q->checkpointer_runs = true;
+    return 0;
+}
+
+void sq_checkpointer_stop(struct sqlite *q)
+{
+    if (!q->checkpointer_runs)
+        return;
+    pthread_mutex_lock(&q->lock);
+    q->stop = true;
+    pthread_cond_signal(&q->wake);
+    pthread_mutex_unlock(&q->lock);
+    pthread_cancel(q->checkpointer_thread); /* heeded only while it waits for its turn */
+    pthread_join(q->checkpointer_thread, NULL);
+}

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Reading: each call has a connection of the pool to itself, and one transaction, so that an answer
+ * is one moment's. No transaction outlives its call: a checkpoint never waits long for a reader. */
+#include <errno.h>
+#include <time.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/mem.h"
+#include "lib/store/sqlite_impl.h"
+
+/* --- the pool -------------------------------------------------------------------------------- */
+
+static void give_back(struct sqlite *q, struct sq_conn *c)
+{
+    pthread_mutex_lock(&q->pool_lock);
+    if (c)
+        LIST_INSERT_HEAD(&q->idle, c, link); /* the last used first: its cache is warm */
+    else
+        q->readers--;
+    pthread_cond_signal(&q->returned);
+    pthread_mutex_unlock(&q->pool_lock);
+}
+
+static struct timespec deadline(const struct sqlite *q)
+{
+    int64_t ms = clock_mono_ms() + q->store.settings.timeout_ms;
+
+    return (struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+}
+
+/* An idle connection, or NULL with the right to open one, or -1. */
+static int wait_for_reader(struct sqlite *q, struct sq_conn **ret_conn)
+{
+    struct timespec end = deadline(q);
+    int r = 0;
+
+    pthread_mutex_lock(&q->pool_lock);
+    while (LIST_EMPTY(&q->idle) && q->readers >= q->store.settings.pool_size && r != ETIMEDOUT)
+        r = pthread_cond_timedwait(&q->returned, &q->pool_lock, &end);
+    *ret_conn = LIST_FIRST(&q->idle);
+    if (*ret_conn)
+        LIST_REMOVE(*ret_conn, link);
+    else if (r != ETIMEDOUT)
+        q->readers++;
+    pthread_mutex_unlock(&q->pool_lock);
+    return *ret_conn || r != ETIMEDOUT ? 0 : -1;
+}
+
+static int borrow(struct sqlite *q, struct sq_conn **ret_conn, struct error *err)
+{
+    int r;
+
+    if (wait_for_reader(q, ret_conn) < 0)
+        return error_set(err, ERR_UNAVAILABLE, "all %d connections to %s are busy",
+                         q->store.settings.pool_size, q->path);
+    if (*ret_conn)
+        return 0;
+    r = sq_conn_open(q, ret_conn, err);
+    if (r < 0)
+        give_back(q, NULL);
+    return r;
+}
+
+void sq_readers_done(struct sqlite *q)
+{
+    struct sq_conn *c;
+
+    while ((c = LIST_FIRST(&q->idle))) {
+        LIST_REMOVE(c, link);
+        sq_conn_close(c);
+    }
+}
+
+/* --- a transaction --------------------------------------------------------------------------- */
+
+/* An SQLite code. The answer is true at a moment not before *ret_time. */
+static int begin(struct sqlite *q, struct sq_conn *c, int64_t *ret_time)
+{
+    sqlite3_stmt *stmt = sq_plain(c, SQ_CLOCK);
+    int rc = sq_run(c, SQ_BEGIN_READ);
+
+    if (rc != SQLITE_OK || !stmt)
+        return rc != SQLITE_OK ? rc : SQLITE_ERROR;
+    rc = sqlite3_step(stmt);
+    if (rc == SQLITE_ROW)
+        *ret_time = sq_time(q, sqlite3_column_int64(stmt, 0));
+    sqlite3_reset(stmt);
+    return rc == SQLITE_ROW ? SQLITE_OK : rc == SQLITE_DONE ? SQLITE_CORRUPT : rc;
+}
+
+/* Ends the transaction and gives the connection back; `rc` as the reading went. */
+static int end(struct sqlite *q, struct sq_conn *c, int rc, struct error *err)
+{
+    int r = rc == SQLITE_OK ? 0 : sq_error(err, c, "read");
+
+    if (!sqlite3_get_autocommit(c->db) && sq_run(c, SQ_COMMIT) != SQLITE_OK) {
+        sq_conn_close(c);
+        c = NULL;
+    }
+    give_back(q, c);
+    return r;
+}
+
+/* Bytes of a column, copied once out of SQLite's page cache. */
+static struct slice column(struct arena *arena, sqlite3_stmt *stmt, int i)
+{
+    const void *p = sqlite3_column_blob(stmt, i);
+    size_t n = (size_t)sqlite3_column_bytes(stmt, i);
+
+    return n ? arena_slice(arena, slice_of(p, n)) : slice_of(NULL, 0);
+}
+
+static void give_row(struct store_docs *docs, sqlite3_stmt *stmt)
+{
+    struct store_doc *doc = store_docs_push(docs);
+
+    doc->key = column(&docs->arena, stmt, 0);
+    doc->stored_ms = sqlite3_column_int64(stmt, 1);
+    doc->version = (uint64_t)sqlite3_column_int64(stmt, 2);
+    doc->head = column(&docs->arena, stmt, 3);
+    doc->body = column(&docs->arena, stmt, 4);
+    doc->found = true;
+}
+
+/* --- the calls ------------------------------------------------------------------------------- */
+
+static int get_keys(sqlite3_stmt *stmt, const struct slice *keys, size_t n,
+                    struct store_docs *docs)
+{
+    int rc = SQLITE_DONE;
+
+    for (size_t i = 0; i < n && (rc == SQLITE_ROW || rc == SQLITE_DONE); i++) {
+        sq_bind(stmt, 1, keys[i]);
+        rc = sqlite3_step(stmt);
+        if (rc == SQLITE_ROW)
+            give_row(docs, stmt);
+        else
+            store_docs_push(docs)->key = arena_slice(&docs->arena, keys[i]);
+        sqlite3_reset(stmt);
+    }
+    return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+int sq_get(struct store *s, enum store_table table, const struct slice *keys, size_t n,
+           enum store_parts parts, enum store_level level, struct store_docs *docs,
+           struct error *err)
+{
+    struct sqlite *q = sqlite_of(s);
+    sqlite3_stmt *stmt;
+    struct sq_conn *c;
+    int r = borrow(q, &c, err), rc;
+
+    if (r < 0)
+        return r;
+    rc = begin(q, c, &docs->time);
+    if (rc == SQLITE_OK) {
+        stmt = sq_stmt(c, table, SQ_GET + parts);
+        rc = stmt ? get_keys(stmt, keys, n, docs) : sqlite3_errcode(c->db);
+    }
+    return end(q, c, rc, err);
+}
+
+static int get_rows(sqlite3_stmt *stmt, const struct store_query *query, struct store_docs *docs)
+{
+    size_t bytes = 0;
+    int rc;
+
+    sq_bind_from(stmt, query->from);
+    sq_bind(stmt, 2, sq_upper(query->to));
+    sqlite3_bind_int64(stmt, 3, query->limit > INT64_MAX ? INT64_MAX : (int64_t)query->limit);
+    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        give_row(docs, stmt);
+        bytes += store_doc_bytes(&docs->items[docs->n - 1]);
+        docs->more = docs->n >= query->limit || bytes >= query->max_bytes;
+        if (docs->more)
+            break;
+    }
+    sqlite3_reset(stmt);
+    return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+int sq_range(struct store *s, const struct store_query *query, struct store_docs *docs,
+             struct error *err)
+{
+    unsigned verb = (query->descending ? SQ_DESC : SQ_ASC) + query->parts;
+    struct sqlite *q = sqlite_of(s);
+    sqlite3_stmt *stmt;
+    struct sq_conn *c;
+    int r = borrow(q, &c, err), rc;
+
+    if (r < 0)
+        return r;
+    rc = begin(q, c, &docs->time);
+    if (rc == SQLITE_OK) {
+        stmt = sq_stmt(c, query->table, verb);
+        rc = stmt ? get_rows(stmt, query, docs) : sqlite3_errcode(c->db);
+    }
+    return end(q, c, rc, err);
+}
+
+int sq_now(struct store *s, int64_t *ret_time, struct error *err)
+{
+    struct sqlite *q = sqlite_of(s);
+    struct sq_conn *c;
+    int r = borrow(q, &c, err);
+
+    return r < 0 ? r : end(q, c, begin(q, c, ret_time), err);
+}
