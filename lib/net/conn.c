@@ -1,0 +1,796 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* conn: the one pump that moves the bytes of every protocol. lib/base/session.h is its contract.
+ *
+ * A connection's life is a walk down this list; `set_state` is the only place that changes it:
+ *
+ *   PROXY      the PROXY header is awaited (listeners that require one)
+ *   HANDSHAKE  TLS, at once or after STARTTLS; the session may be there already and waits
+ *   OPEN       the session talks
+ *   LINGER     our last byte is sent; what the client still sends is thrown away for a moment: a
+ *              close with unread input would make the kernel destroy output that is under way
+ *   DEAD       the socket is closed; the session is freed on a worker, then this
+ *
+ * Everything happens in `turn`, on the loop's thread: it is run whenever something may have changed
+ * (an edge on the socket, the timer, a wake-up, a worker that is done), looks at what there is, and
+ * leaves when nothing can be done now. While a worker has the session (`working`) turn does
+ * nothing; the flags of the socket keep what happens meanwhile. The hand-over is pool_submit in one
+ * direction and loop_post in the other, whose locks order all memory between them.
+ *
+ * What a client can cost: its input up to input_max, its output up to one slice and OUT_HIGH, and
+ * no worker unless there is something complete to work on.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/net/inside.h"
+#include "lib/net/proxy.h"
+
+#define OUT_HIGH ((size_t)64 << 10)    /* unread output beyond which no input is worked on */
+#define READS_PER_TURN 8               /* then others on the loop have their turn */
+#define LINGER_INPUT ((size_t)1 << 20) /* bytes thrown away at most */
+#define LINGER_MS 2000
+#define DRAIN_TICK_MS 100
+#define DRAIN_TICK_MIN 64 /* connections told in a tick at least */
+
+enum conn_state { CONN_PROXY, CONN_HANDSHAKE, CONN_OPEN, CONN_LINGER, CONN_DEAD, CONN_STATES_ };
+
+struct conn {
+    struct wire wire;
+    struct loop_timer timer;
+    struct loop_task wake_task; /* also: adopt, go on */
+    struct loop_task done_task; /* a worker is done; the session is freed */
+    struct pool_job job;
+    TAILQ_ENTRY(conn) link;
+    struct shard *shard;
+    struct listener *listener;
+    struct session *session;   /* NULL before and after */
+    struct session_peer *peer; /* until the session has its copy */
+    enum conn_state state;
+
+    unsigned events;           /* noted since the last step */
+    size_t out_sent;           /* bytes of session->out that are gone */
+    int64_t started_ms;        /* the connection */
+    int64_t since_ms;          /* the state */
+    int64_t progress_ms;       /* output moved, or began to wait */
+    int64_t deadline_told;     /* the deadline that was shown last: once is enough */
+    int64_t shutdown_ms;       /* when a shutdown was asked for; 0: not */
+    size_t in_before;          /* in.n as the last step left it */
+    const char *reason;        /* why it ends, for the log; the first one counts */
+    uint64_t bytes_in, bytes_out, steps;
+    uint8_t client_key[16];
+    uint8_t client_key_n;
+    bool client_counted;
+    bool working;       /* a worker has the session */
+    bool first;         /* the session has not had its first step */
+    bool eof, broken;   /* the client ended its input; nothing can be moved any more */
+    bool eof_told, shutdown_told;
+    bool full_shown;    /* this step is due to a full input buffer alone */
+    bool stuck;         /* and it took nothing */
+    _Atomic bool hinted;
+};
+
+static void turn(struct conn *c);
+
+static void set_state(struct conn *c, enum conn_state to)
+{
+    static const uint8_t allowed[CONN_STATES_] = {
+        [CONN_PROXY] = 1 << CONN_HANDSHAKE | 1 << CONN_OPEN | 1 << CONN_DEAD,
+        [CONN_HANDSHAKE] = 1 << CONN_OPEN | 1 << CONN_DEAD,
+        [CONN_OPEN] = 1 << CONN_HANDSHAKE | 1 << CONN_LINGER | 1 << CONN_DEAD,
+        [CONN_LINGER] = 1 << CONN_DEAD,
+    };
+
+    if (!(allowed[c->state] & 1 << to)) {
+        log_text(LOG_ERROR_, "conn_state", "from %d to %d is not foreseen", c->state, to);
+        abort();
+    }
+    c->state = to;
+    c->since_ms = clock_mono_ms();
+}
+
+static struct net *net_of(const struct conn *c)
+{
+    return c->shard->net;
+}
+
+static void give_reason(struct conn *c, const char *reason)
+{
+    if (!c->reason)
+        c->reason = reason;
+}
+
+static void break_conn(struct conn *c, const char *reason)
+{
+    give_reason(c, reason);
+    c->broken = true;
+}
+
+static size_t pending(const struct conn *c)
+{
+    return c->session->out.n - c->out_sent;
+}
+
+static size_t input_room(const struct session *s)
+{
+    size_t max = MIN(s->want.input_max, s->in.max);
+
+    return s->in.n < max ? max - s->in.n : 0;
+}
+
+/* ---- The end ---- */
+
+static void log_end_of(const struct conn *c)
+{
+    struct log_line l;
+    const struct session *s = c->session;
+    const struct session_peer *peer = s ? &s->peer : c->peer;
+
+    log_begin(&l, LOG_INFO_, "connection");
+    log_str(&l, "service", slice_str(c->listener->service->name));
+    if (s) {
+        log_num(&l, "session", (int64_t)s->id);
+        if (s->user[0])
+            log_str(&l, "user", slice_str(s->user));
+    }
+    log_str(&l, "remote", slice_str(peer->remote));
+    if (peer->tls_version[0])
+        log_str(&l, "tls", slice_str(peer->tls_version));
+    log_num(&l, "ms", clock_mono_ms() - c->started_ms);
+    log_num(&l, "in", (int64_t)c->bytes_in);
+    log_num(&l, "out", (int64_t)c->bytes_out);
+    log_num(&l, "steps", (int64_t)c->steps);
+    log_str(&l, "end", slice_str(c->reason ? c->reason : "closed"));
+    log_end(&l);
+}
+
+/* The last act of a connection, after all wake-ups that came before it (same inbox, in order). */
+static void bury(struct loop_task *task)
+{
+    struct conn *c = CONTAINER_OF(task, struct conn, done_task);
+    struct net *net = net_of(c);
+    struct listener *l = c->listener;
+
+    if (c->client_counted)
+        listener_uncount_client(l, c->client_key, c->client_key_n);
+    TAILQ_REMOVE(&c->shard->conns, c, link);
+    c->shard->conns_n--;
+    loop_timer_done(&c->timer);
+    free(c->peer);
+    free(c);
+    atomic_fetch_sub(&l->open, 1);
+    pthread_mutex_lock(&net->lock);
+    if (--net->open == 0)
+        pthread_cond_broadcast(&net->idle);
+    pthread_mutex_unlock(&net->lock);
+}
+
+static void run_free(struct pool_job *job)
+{
+    struct conn *c = CONTAINER_OF(job, struct conn, job);
+    struct session *s = c->session;
+
+    buf_done(&s->in);
+    buf_done(&s->out);
+    s->ops->free(s);
+    loop_post(c->shard->loop, &c->done_task);
+}
+
+static void die(struct conn *c)
+{
+    if (c->broken)
+        COUNT(net_of(c), broken, 1);
+    log_end_of(c);
+    wire_close(&c->wire);
+    loop_timer_stop(&c->timer);
+    set_state(c, CONN_DEAD);
+    c->done_task.run = bury;
+    if (!c->session) {
+        loop_post(c->shard->loop, &c->done_task);
+        return;
+    }
+    c->job.run = run_free;
+    pool_submit(net_of(c)->workers, &c->job);
+}
+
+static void linger(struct conn *c)
+{
+    wire_finish(&c->wire);
+    if (c->eof) {
+        die(c);
+        return;
+    }
+    set_state(c, CONN_LINGER);
+    c->progress_ms = 0; /* counts the bytes thrown away from here on */
+    loop_timer_set(&c->timer, c->since_ms + LINGER_MS);
+}
+
+static void turn_linger(struct conn *c)
+{
+    uint8_t *scratch = loop_scratch(c->shard->loop);
+    ssize_t got = 1;
+
+    for (int i = 0; i < READS_PER_TURN && got > 0 && c->wire.readable; i++) {
+        got = wire_read(&c->wire, scratch, LOOP_SCRATCH);
+        c->progress_ms += got > 0 ? got : 0;
+    }
+    if (got == WIRE_EOF || got == WIRE_BROKEN || c->broken ||
+        c->progress_ms > (int64_t)LINGER_INPUT || clock_mono_ms() >= c->since_ms + LINGER_MS)
+        die(c);
+    else if (c->wire.readable)
+        loop_post(c->shard->loop, &c->wake_task);
+}
+
+/* ---- Steps ---- */
+
+static void run_step(struct pool_job *job)
+{
+    struct conn *c = CONTAINER_OF(job, struct conn, job);
+    struct loop *loop = c->shard->loop;
+    unsigned events = c->events;
+
+    c->session->ops->step(c->session, events);
+    loop_post(loop, &c->done_task); /* from here on it is the loop's */
+}
+
+static void step_done(struct loop_task *task)
+{
+    struct conn *c = CONTAINER_OF(task, struct conn, done_task);
+    struct session *s = c->session;
+
+    c->working = false;
+    c->events = 0;
+    c->stuck = c->full_shown && s->in.n == c->in_before && input_room(s) == 0 && s->want.input &&
+               !s->want.output && !s->ops->ready(s);
+    c->full_shown = false;
+    if (s->in.n == 0)
+        buf_done(&s->in);
+    if (pending(c) > 0)
+        c->progress_ms = clock_mono_ms();
+    turn(c);
+}
+
+static void start_step(struct conn *c, unsigned events)
+{
+    struct session *s = c->session;
+
+    if (c->out_sent > 0) { /* step appends to what is left, and may look at it */
+        buf_consume(&s->out, c->out_sent);
+        c->out_sent = 0;
+    }
+    c->events = events;
+    c->in_before = s->in.n;
+    c->working = true;
+    c->first = false;
+    c->steps++;
+    c->job.run = run_step;
+    COUNT(net_of(c), steps, 1);
+    pool_submit(net_of(c)->workers, &c->job);
+}
+
+static void session_wake(struct session *s)
+{
+    struct conn *c = s->pump;
+
+    atomic_store(&c->hinted, true);
+    loop_post(c->shard->loop, &c->wake_task);
+}
+
+/* ---- Bytes ---- */
+
+static void flush_output(struct conn *c)
+{
+    struct session *s = c->session;
+
+    while (pending(c) > 0 && c->wire.writable && !c->broken) {
+        ssize_t n = wire_write(&c->wire, s->out.p + c->out_sent, pending(c));
+
+        if (n == WIRE_BROKEN)
+            break_conn(c, "broken");
+        if (n < 0)
+            break;
+        c->out_sent += (size_t)n;
+        c->bytes_out += (uint64_t)n;
+        c->progress_ms = clock_mono_ms();
+        COUNT(net_of(c), bytes_out, (uint64_t)n);
+    }
+    if (pending(c) > 0 && !c->broken)
+        return;
+    c->out_sent = 0;
+    if (s->want.output && !c->broken)
+        buf_reset(&s->out, SESSION_SLICE * 2);
+    else
+        buf_done(&s->out);
+}
+
+static bool may_read(const struct conn *c)
+{
+    const struct session_want *want = &c->session->want;
+
+    return want->input && !want->starttls && !want->close && !c->eof && !c->broken &&
+           c->wire.readable && input_room(c->session) > 0 && pending(c) <= OUT_HIGH;
+}
+
+static void note_input(struct conn *c, const uint8_t *p, size_t n)
+{
+    buf_add(&c->session->in, p, n);
+    c->events |= SESSION_INPUT;
+    c->bytes_in += n;
+    COUNT(net_of(c), bytes_in, n);
+}
+
+/* Through the loop's scratch buffer, so that an idle connection holds no room for bytes that have
+ * not come. */
+static void read_input(struct conn *c)
+{
+    uint8_t *scratch = loop_scratch(c->shard->loop);
+
+    for (int i = 0; i < READS_PER_TURN && may_read(c); i++) {
+        ssize_t n = wire_read(&c->wire, scratch, MIN(input_room(c->session), LOOP_SCRATCH));
+
+        if (n > 0)
+            note_input(c, scratch, (size_t)n);
+        else if (n == WIRE_EOF)
+            c->eof = true;
+        else if (n == WIRE_BROKEN)
+            break_conn(c, "broken");
+        else
+            return;
+    }
+}
+
+/* ---- The session talks ---- */
+
+/* A shutdown waits for the end of a command, but not for ever. */
+static bool shutdown_due(const struct conn *c, int64_t now)
+{
+    if (c->shutdown_ms == 0 || c->shutdown_told)
+        return false;
+    return (!c->session->want.busy && !c->session->want.output) ||
+           now >= c->shutdown_ms + net_of(c)->settings.drain_busy_ms;
+}
+
+static bool deadline_due(const struct conn *c, int64_t now)
+{
+    int64_t deadline = c->session->want.deadline_ms;
+
+    return deadline != 0 && deadline != c->deadline_told && now >= deadline;
+}
+
+/* Would step do anything with the input? A full buffer is shown in any case. */
+static bool input_due(struct conn *c)
+{
+    struct session *s = c->session;
+
+    if (s->want.output || pending(c) > OUT_HIGH)
+        return false;
+    if (s->ops->ready(s))
+        return true;
+    c->full_shown = s->want.input && s->in.n > 0 && input_room(s) == 0 && !c->stuck;
+    return c->full_shown;
+}
+
+/* The events to step with now; false: nothing to do. */
+static bool choose_events(struct conn *c, int64_t now, unsigned *ret_events)
+{
+    const struct session_want *want = &c->session->want;
+    unsigned events = c->events & ~(unsigned)SESSION_INPUT;
+
+    if (c->first && !c->broken) {
+        *ret_events = 0;
+        return true;
+    }
+    if (want->output && pending(c) == 0)
+        events |= SESSION_DRAINED;
+    if (want->hint && pending(c) <= OUT_HIGH && atomic_exchange(&c->hinted, false))
+        events |= SESSION_HINT;
+    if (deadline_due(c, now)) {
+        events |= SESSION_DEADLINE;
+        c->deadline_told = want->deadline_ms;
+    }
+    if (shutdown_due(c, now)) {
+        events |= SESSION_SHUTDOWN;
+        c->shutdown_told = true;
+    }
+    bool due = input_due(c);
+    if (c->broken || (c->eof && !due && !want->output && !c->eof_told)) {
+        events |= SESSION_EOF;
+        c->eof_told = true;
+    }
+    *ret_events = events | (c->events & SESSION_INPUT);
+    return events != 0 || due;
+}
+
+static void begin_starttls(struct conn *c)
+{
+    struct session *s = c->session;
+    struct tls *tls = c->listener->settings.tls;
+
+    if (s->in.n > 0) {
+        /* RFC 3207, 6 and CVE-2011-0411: bytes sent in plain text must not be taken for protected
+         * ones. Who sends them early attacks or is broken, and would wait for a reply to them. */
+        log_text(LOG_WARN_, "starttls_injection", "session %llu: %zu bytes after STARTTLS",
+                 (unsigned long long)s->id, s->in.n);
+        break_conn(c, "plain text after STARTTLS");
+    } else if (!tls || c->wire.ssl || wire_start_tls(&c->wire, tls) < 0) {
+        break_conn(c, "no TLS here");
+    } else {
+        buf_done(&s->in);
+        c->wire.readable = c->wire.writable = true;
+        set_state(c, CONN_HANDSHAKE);
+    }
+}
+
+static void arm_timer(struct conn *c)
+{
+    const struct session_want *want = &c->session->want;
+    const struct net_settings *settings = &net_of(c)->settings;
+    int64_t due = want->deadline_ms != c->deadline_told ? want->deadline_ms : 0;
+    int64_t at;
+
+    if (pending(c) > 0) {
+        at = c->progress_ms + (want->close ? settings->linger_ms : settings->stall_ms);
+        due = due ? MIN(due, at) : at;
+    }
+    if (c->shutdown_ms && !c->shutdown_told) {
+        at = c->shutdown_ms + settings->drain_busy_ms;
+        due = due ? MIN(due, at) : at;
+    }
+    loop_timer_set(&c->timer, due);
+}
+
+static bool is_stalled(const struct conn *c, int64_t now)
+{
+    const struct net_settings *settings = &net_of(c)->settings;
+
+    return pending(c) > 0 && now >= c->progress_ms + (c->session->want.close ? settings->linger_ms
+                                                                             : settings->stall_ms);
+}
+
+/* The session has said all and wants no more: true if the connection was ended. */
+static bool ended(struct conn *c)
+{
+    const struct session_want *want = &c->session->want;
+
+    if (c->broken && (c->eof_told || want->close)) {
+        die(c);
+        return true;
+    }
+    if (c->broken || c->first || pending(c) > 0)
+        return false;
+    if (!want->close && !(c->eof_told && !want->output) && !c->stuck)
+        return false;
+    give_reason(c, want->close ? (c->shutdown_told ? "shutdown" : "closed")
+                               : (c->eof ? "client closed" : "input not understood"));
+    linger(c);
+    return true;
+}
+
+static void turn_open(struct conn *c)
+{
+    int64_t now = clock_mono_ms();
+    unsigned events;
+
+    flush_output(c);
+    if (is_stalled(c, now))
+        break_conn(c, "client does not read");
+    if (ended(c))
+        return;
+    if (c->session->want.starttls && pending(c) == 0 && !c->broken) {
+        begin_starttls(c);
+        turn(c);
+        return;
+    }
+    read_input(c);
+    if (!(c->session->want.close || c->session->want.starttls) || c->broken) {
+        if (choose_events(c, now, &events)) {
+            start_step(c, events);
+            return;
+        }
+    }
+    if (ended(c))
+        return;
+    if (may_read(c)) /* others first */
+        loop_post(c->shard->loop, &c->wake_task);
+    arm_timer(c);
+}
+
+/* ---- Before the session ---- */
+
+static void turn_away(struct conn *c, const char *reason)
+{
+    const char *text = c->listener->service->refusal;
+
+    COUNT(net_of(c), refused, 1);
+    give_reason(c, reason);
+    if (text && !c->wire.ssl && !c->listener->settings.implicit_tls)
+        wire_write(&c->wire, text, strlen(text));
+    die(c);
+}
+
+static void open_session(struct conn *c)
+{
+    struct session_service *service = c->listener->service;
+    struct session *s = service->open(service, c->peer);
+
+    if (!s) {
+        turn_away(c, "refused by the service");
+        return;
+    }
+    s->peer = *c->peer;
+    s->id = atomic_fetch_add(&net_of(c)->next_id, 1) + 1;
+    s->wake = session_wake;
+    s->pump = c;
+    free(TAKE(c->peer));
+    c->session = s;
+    c->first = true;
+    c->done_task.run = step_done;
+    loop_timer_stop(&c->timer);
+    set_state(c, CONN_OPEN);
+    turn(c);
+}
+
+/* The client's address is known: may it come in, and what comes first? */
+static void let_in(struct conn *c)
+{
+    struct listener *l = c->listener;
+
+    c->client_counted = listener_count_client(l, c->client_key, c->client_key_n);
+    if (!c->client_counted) {
+        turn_away(c, "too many connections from this client");
+    } else if (!l->settings.implicit_tls) {
+        open_session(c);
+    } else if (wire_start_tls(&c->wire, l->settings.tls) < 0) {
+        turn_away(c, "no memory for TLS");
+    } else {
+        set_state(c, CONN_HANDSHAKE);
+        turn(c);
+    }
+}
+
+static void tls_failed(struct conn *c, int result)
+{
+    char reason[120];
+
+    tls_last_error(reason, sizeof reason);
+    COUNT(net_of(c), tls_failed, 1);
+    log_text(LOG_DEBUG_, "tls_failed", "%s: %s",
+             c->session ? c->session->peer.remote : c->peer->remote,
+             result == WIRE_EOF ? "closed by the client" : reason);
+    break_conn(c, result == WIRE_EOF ? "closed in the TLS handshake" : "TLS handshake failed");
+    die(c);
+}
+
+static void turn_handshake(struct conn *c)
+{
+    int64_t end = c->since_ms + net_of(c)->settings.handshake_ms;
+    int result = wire_handshake(&c->wire);
+
+    if (result == WIRE_BLOCKED && clock_mono_ms() < end) {
+        loop_timer_set(&c->timer, end);
+        return;
+    }
+    if (result != 0) {
+        if (result == WIRE_BLOCKED)
+            give_reason(c, "TLS handshake took too long");
+        tls_failed(c, result);
+        return;
+    }
+    COUNT(net_of(c), tls_done, 1);
+    tls_fill_peer(c->wire.ssl, c->session ? &c->session->peer : c->peer);
+    if (!c->session) {
+        open_session(c);
+        return;
+    }
+    c->session->want.starttls = false;
+    set_state(c, CONN_OPEN);
+    start_step(c, SESSION_TLS);
+}
+
+static void use_proxy_header(struct conn *c, const struct proxy_header *h)
+{
+    struct session_peer *peer = c->peer;
+
+    if (h->local)
+        return;
+    peer->trusted = h->tls;
+    if (h->source.n > 0) {
+        address_format_host(&h->source, peer->remote, sizeof peer->remote);
+        peer->remote_port = address_port(&h->source);
+        address_format_host(&h->destination, peer->local, sizeof peer->local);
+        peer->local_port = address_port(&h->destination);
+        c->client_key_n = (uint8_t)address_client_key(&h->source, c->client_key);
+    }
+    memcpy(peer->tls_version, h->tls_version, sizeof peer->tls_version);
+    memcpy(peer->tls_cipher, h->tls_cipher, sizeof peer->tls_cipher);
+    memcpy(peer->tls_sni, h->authority, sizeof peer->tls_sni);
+}
+
+static void proxy_failed(struct conn *c, const char *reason)
+{
+    COUNT(net_of(c), proxy_bad, 1);
+    log_text(LOG_WARN_, "proxy_header", "%s: %s", c->peer->remote, reason);
+    break_conn(c, reason);
+    die(c);
+}
+
+/* Peeks, and takes from the kernel exactly the header: what follows is for TLS or the session. */
+static void turn_proxy(struct conn *c)
+{
+    uint8_t *scratch = loop_scratch(c->shard->loop);
+    int64_t end = c->since_ms + net_of(c)->settings.handshake_ms;
+    ssize_t n = recv(c->wire.fd, scratch, PROXY_MAX, MSG_PEEK);
+    struct proxy_header header;
+    size_t used = 0;
+    enum proxy_result result = PROXY_MORE;
+
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+        proxy_failed(c, "closed before a PROXY header");
+        return;
+    }
+    if (n > 0)
+        result = proxy_parse(slice_of(scratch, (size_t)n), &header, &used);
+    if (result == PROXY_MORE && n < (ssize_t)PROXY_MAX && clock_mono_ms() < end) {
+        loop_timer_set(&c->timer, end);
+        return;
+    }
+    if (result != PROXY_DONE || recv(c->wire.fd, scratch, used, 0) != (ssize_t)used) {
+        proxy_failed(c, result == PROXY_MORE ? "no PROXY header in time" : "bad PROXY header");
+        return;
+    }
+    use_proxy_header(c, &header);
+    let_in(c);
+}
+
+static bool proxy_allowed(const struct conn *c, const struct address *from)
+{
+    const struct net_listener *settings = &c->listener->settings;
+
+    return address_is_unix(from) ||
+           network_any_has(settings->proxy_networks, settings->proxy_networks_n, from);
+}
+
+static void turn(struct conn *c)
+{
+    if (c->working)
+        return;
+    switch (c->state) {
+    case CONN_PROXY:
+        turn_proxy(c);
+        break;
+    case CONN_HANDSHAKE:
+        turn_handshake(c);
+        break;
+    case CONN_OPEN:
+        turn_open(c);
+        break;
+    case CONN_LINGER:
+        turn_linger(c);
+        break;
+    default:
+        break;
+    }
+}
+
+static void on_wire(struct wire *wire)
+{
+    turn(CONTAINER_OF(wire, struct conn, wire));
+}
+
+static void on_timer(struct loop_timer *timer)
+{
+    turn(CONTAINER_OF(timer, struct conn, timer));
+}
+
+static void on_wake(struct loop_task *task)
+{
+    turn(CONTAINER_OF(task, struct conn, wake_task));
+}
+
+/* ---- The beginning ---- */
+
+static void fill_addresses(struct conn *c, struct address *ret_from)
+{
+    struct session_peer *peer = c->peer;
+    struct address to = {.n = sizeof to.sa};
+
+    *ret_from = (struct address){.n = sizeof ret_from->sa};
+    if (getpeername(c->wire.fd, &ret_from->sa.any, &ret_from->n) != 0)
+        ret_from->n = 0;
+    if (getsockname(c->wire.fd, &to.sa.any, &to.n) != 0)
+        to.n = 0;
+    peer->trusted = address_is_unix(&to);
+    address_format_host(peer->trusted ? &to : ret_from, peer->remote, sizeof peer->remote);
+    address_format_host(&to, peer->local, sizeof peer->local);
+    peer->remote_port = address_port(ret_from);
+    peer->local_port = address_port(&to);
+    c->client_key_n = (uint8_t)address_client_key(ret_from, c->client_key);
+}
+
+/* On the loop that the connection was dealt to. */
+static void adopt(struct loop_task *task)
+{
+    struct conn *c = CONTAINER_OF(task, struct conn, wake_task);
+    struct net *net = net_of(c);
+    struct address from;
+    int fd = c->wire.fd;
+
+    TAILQ_INSERT_TAIL(&c->shard->conns, c, link);
+    c->shard->conns_n++;
+    c->wake_task.run = on_wake;
+    loop_timer_init(&c->timer, c->shard->loop, on_timer);
+    fill_addresses(c, &from);
+    if (wire_open(&c->wire, c->shard->loop, fd, on_wire) < 0 || atomic_load(&net->draining)) {
+        give_reason(c, "shutdown");
+        die(c);
+    } else if (c->listener->settings.proxy == NET_PROXY_OFF) {
+        let_in(c);
+    } else if (!proxy_allowed(c, &from)) {
+        proxy_failed(c, "not from a network that may send PROXY headers");
+    } else {
+        turn(c);
+    }
+}
+
+void conn_start(struct shard *shard, struct listener *l, int fd)
+{
+    struct conn *c = NEW(struct conn);
+
+    c->shard = shard;
+    c->listener = l;
+    c->wire.fd = fd;
+    c->peer = NEW(struct session_peer);
+    c->started_ms = c->since_ms = clock_mono_ms();
+    c->state = CONN_PROXY; /* left at once where no header is awaited */
+    c->wake_task.run = adopt;
+    loop_post(shard->loop, &c->wake_task);
+}
+
+/* ---- Draining ---- */
+
+static void tell_shutdown(struct conn *c)
+{
+    c->shutdown_ms = clock_mono_ms();
+    if (c->state == CONN_PROXY || (c->state == CONN_HANDSHAKE && !c->session)) {
+        give_reason(c, "shutdown");
+        die(c);
+    } else {
+        turn(c);
+    }
+}
+
+void conn_drain_tick(struct loop_timer *timer)
+{
+    struct shard *shard = CONTAINER_OF(timer, struct shard, drain_timer);
+    int64_t now = clock_mono_ms();
+    int64_t ticks = MAX((shard->drain_end_ms - now) / DRAIN_TICK_MS, (int64_t)1);
+    size_t left = MAX(shard->conns_n / (size_t)ticks, (size_t)DRAIN_TICK_MIN);
+    struct conn *c;
+
+    TAILQ_FOREACH(c, &shard->conns, link) /* nothing leaves the list within a turn */
+        if (c->shutdown_ms == 0 && left > 0) {
+            tell_shutdown(c);
+            left--;
+        }
+    if (left == 0)
+        loop_timer_set(timer, now + DRAIN_TICK_MS);
+}
+
+void conn_break_all(struct shard *shard)
+{
+    struct conn *c;
+
+    TAILQ_FOREACH(c, &shard->conns, link) {
+        if (c->state == CONN_DEAD)
+            continue;
+        break_conn(c, "ended");
+        c->eof_told = true; /* no further step */
+        if (c->working)
+            continue;
+        die(c);
+    }
+}
