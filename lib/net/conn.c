@@ -599,11 +599,11 @@ static void use_proxy_header(struct conn *c, const struct proxy_header *h)
         return;
     peer->trusted = h->tls;
     if (h->source.n > 0) {
-        address_format_host(&h->source, peer->remote, sizeof peer->remote);
-        peer->remote_port = address_port(&h->source);
-        address_format_host(&h->destination, peer->local, sizeof peer->local);
-        peer->local_port = address_port(&h->destination);
-        c->client_key_n = (uint8_t)address_client_key(&h->source, c->client_key);
+        netaddr_format_host(&h->source, peer->remote, sizeof peer->remote);
+        peer->remote_port = netaddr_port(&h->source);
+        netaddr_format_host(&h->destination, peer->local, sizeof peer->local);
+        peer->local_port = netaddr_port(&h->destination);
+        c->client_key_n = (uint8_t)netaddr_client_key(&h->source, c->client_key);
     }
     memcpy(peer->tls_version, h->tls_version, sizeof peer->tls_version);
     memcpy(peer->tls_cipher, h->tls_cipher, sizeof peer->tls_cipher);
@@ -646,11 +646,11 @@ static void turn_proxy(struct conn *c)
     let_in(c);
 }
 
-static bool proxy_allowed(const struct conn *c, const struct address *from)
+static bool proxy_allowed(const struct conn *c, const struct netaddr *from)
 {
     const struct net_listener *settings = &c->listener->settings;
 
-    return address_is_unix(from) ||
+    return netaddr_is_unix(from) ||
            network_any_has(settings->proxy_networks, settings->proxy_networks_n, from);
 }
 
@@ -693,22 +693,22 @@ static void on_wake(struct loop_task *task)
 
 /* ---- The beginning ---- */
 
-static void fill_addresses(struct conn *c, struct address *ret_from)
+static void fill_addresses(struct conn *c, struct netaddr *ret_from)
 {
     struct session_peer *peer = c->peer;
-    struct address to = {.n = sizeof to.sa};
+    struct netaddr to = {.n = sizeof to.sa};
 
-    *ret_from = (struct address){.n = sizeof ret_from->sa};
+    *ret_from = (struct netaddr){.n = sizeof ret_from->sa};
     if (getpeername(c->wire.fd, &ret_from->sa.any, &ret_from->n) != 0)
         ret_from->n = 0;
     if (getsockname(c->wire.fd, &to.sa.any, &to.n) != 0)
         to.n = 0;
-    peer->trusted = address_is_unix(&to);
-    address_format_host(peer->trusted ? &to : ret_from, peer->remote, sizeof peer->remote);
-    address_format_host(&to, peer->local, sizeof peer->local);
-    peer->remote_port = address_port(ret_from);
-    peer->local_port = address_port(&to);
-    c->client_key_n = (uint8_t)address_client_key(ret_from, c->client_key);
+    peer->trusted = netaddr_is_unix(&to);
+    netaddr_format_host(peer->trusted ? &to : ret_from, peer->remote, sizeof peer->remote);
+    netaddr_format_host(&to, peer->local, sizeof peer->local);
+    peer->remote_port = netaddr_port(ret_from);
+    peer->local_port = netaddr_port(&to);
+    c->client_key_n = (uint8_t)netaddr_client_key(ret_from, c->client_key);
 }
 
 /* On the loop that the connection was dealt to. */
@@ -716,7 +716,7 @@ static void adopt(struct loop_task *task)
 {
     struct conn *c = CONTAINER_OF(task, struct conn, wake_task);
     struct net *net = net_of(c);
-    struct address from;
+    struct netaddr from;
     int fd = c->wire.fd;
 
     TAILQ_INSERT_TAIL(&c->shard->conns, c, link);

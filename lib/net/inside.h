@@ -34,7 +34,7 @@ struct listener {
     struct net *net;
     struct session_service *service;
     struct net_listener settings; /* address and networks are copies of our own */
-    char address[ADDRESS_TEXT_MAX];
+    char address[NETADDR_TEXT_MAX];
     struct loop *loop; /* which accepts */
     int fd;
     struct event event;

@@ -185,14 +185,14 @@ static void set_tcp_options(int fd)
     set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 5);
 }
 
-static int open_tcp(struct listener *l, struct address *a, bool any, struct error *err)
+static int open_tcp(struct listener *l, struct netaddr *a, bool any, struct error *err)
 {
     int fd = socket(a->sa.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
     if (fd < 0 && any && a->sa.any.sa_family == AF_INET6) { /* a machine without IPv6 */
         uint16_t port = a->sa.v6.sin6_port;
 
-        *a = (struct address){.n = sizeof a->sa.v4};
+        *a = (struct netaddr){.n = sizeof a->sa.v4};
         a->sa.v4.sin_family = AF_INET;
         a->sa.v4.sin_port = port;
         return open_tcp(l, a, false, err);
@@ -210,7 +210,7 @@ static int open_tcp(struct listener *l, struct address *a, bool any, struct erro
 }
 
 /* A socket file that nobody listens at was left behind by a crash, and may go. */
-static bool remove_stale(const struct address *a)
+static bool remove_stale(const struct netaddr *a)
 {
     struct stat st;
     int fd = -1;
@@ -225,7 +225,7 @@ static bool remove_stale(const struct address *a)
     return stale && unlink(a->sa.un.sun_path) == 0;
 }
 
-static int open_unix(struct listener *l, const struct address *a, struct error *err)
+static int open_unix(struct listener *l, const struct netaddr *a, struct error *err)
 {
     const char *path = a->sa.un.sun_path;
     struct stat st;
@@ -276,14 +276,14 @@ static int open_inherited(struct listener *l, const char *name, struct error *er
 static int open_socket(struct listener *l, struct error *err)
 {
     const char *text = l->settings.address;
-    struct address a;
+    struct netaddr a;
 
     if (strncmp(text, "systemd:", 8) == 0)
         return open_inherited(l, text + 8, err);
-    int rc = address_parse(text, &a, err);
+    int rc = netaddr_parse(text, &a, err);
     if (rc < 0)
         return rc;
-    return address_is_unix(&a) ? open_unix(l, &a, err) : open_tcp(l, &a, text[0] == '*', err);
+    return netaddr_is_unix(&a) ? open_unix(l, &a, err) : open_tcp(l, &a, text[0] == '*', err);
 }
 
 static void start_accepting(void *arg)
@@ -298,10 +298,10 @@ static void start_accepting(void *arg)
 
 static void name_address(struct listener *l)
 {
-    struct address a = {.n = sizeof a.sa};
+    struct netaddr a = {.n = sizeof a.sa};
 
     if (getsockname(l->fd, &a.sa.any, &a.n) == 0)
-        address_format(&a, l->address);
+        netaddr_format(&a, l->address);
 }
 
 static void copy_settings(struct listener *l, const struct net_listener *from)

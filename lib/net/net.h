@@ -23,7 +23,7 @@
 #include "lib/base/err.h"
 #include "lib/base/pool.h"
 #include "lib/base/session.h"
-#include "lib/net/address.h"
+#include "lib/net/netaddr.h"
 #include "lib/net/loop.h"
 #include "lib/net/tls.h"
 
@@ -45,7 +45,7 @@ enum net_proxy {
 
 /* All is copied but `tls`, which must outlive the net. */
 struct net_listener {
-    const char *address; /* as address_parse has it, or "systemd:NAME" for an inherited socket */
+    const char *address; /* as netaddr_parse has it, or "systemd:NAME" for an inherited socket */
     bool implicit_tls;   /* handshake first (IMAPS); needs tls */
     struct tls *tls;     /* NULL: no TLS here, a session that wants STARTTLS is closed */
     unsigned unix_mode;  /* of a UNIX socket, e.g. 0660; 0: 0600 */

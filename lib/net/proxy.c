@@ -32,11 +32,11 @@ static bool next_word(struct slice *rest, struct slice *ret_word)
     return n > 0;
 }
 
-static bool v1_address(struct slice host, struct slice port_text, bool v6, struct address *ret)
+static bool v1_address(struct slice host, struct slice port_text, bool v6, struct netaddr *ret)
 {
     char text[INET6_ADDRSTRLEN + 1];
     uint64_t port;
-    struct address a = {0};
+    struct netaddr a = {0};
 
     if (host.n >= sizeof text || !slice_to_u64(port_text, UINT16_MAX, &port))
         return false;
@@ -167,7 +167,7 @@ static void v2_ip(struct cursor *c, bool v6, struct proxy_header *h)
 {
     struct slice source = cursor_bytes(c, v6 ? 16 : 4);
     struct slice destination = cursor_bytes(c, v6 ? 16 : 4);
-    struct address *a[] = {&h->source, &h->destination};
+    struct netaddr *a[] = {&h->source, &h->destination};
     struct slice hosts[] = {source, destination};
 
     for (int i = 0; i < 2; i++) {
@@ -175,7 +175,7 @@ static void v2_ip(struct cursor *c, bool v6, struct proxy_header *h)
 
         if (c->bad)
             return;
-        *a[i] = (struct address){.n = v6 ? sizeof a[i]->sa.v6 : sizeof a[i]->sa.v4};
+        *a[i] = (struct netaddr){.n = v6 ? sizeof a[i]->sa.v6 : sizeof a[i]->sa.v4};
         a[i]->sa.any.sa_family = v6 ? AF_INET6 : AF_INET;
         if (v6) {
             memcpy(&a[i]->sa.v6.sin6_addr, hosts[i].p, 16);

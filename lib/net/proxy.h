@@ -11,7 +11,7 @@
 #include <stdbool.h>
 
 #include "lib/base/bytes.h"
-#include "lib/net/address.h"
+#include "lib/net/netaddr.h"
 
 /* The longest header that is taken; version 1 ends at 107 bytes, version 2 is cut off here (its
  * own limit, 65,551, has no use). */
@@ -19,7 +19,7 @@
 
 struct proxy_header {
     bool local;           /* the proxy itself (health check): the socket's addresses are right */
-    struct address source, destination; /* n = 0 if unknown (UNKNOWN, UNSPEC, LOCAL) */
+    struct netaddr source, destination; /* n = 0 if unknown (UNKNOWN, UNSPEC, LOCAL) */
     bool tls;             /* the client came by TLS to the proxy (PP2_CLIENT_SSL) */
     char tls_version[16]; /* "TLSv1.3", or "" */
     char tls_cipher[64];

@@ -21,7 +21,7 @@ static void check_text(const char *text, size_t max)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct proxy_header h, ignored;
-    char text[ADDRESS_TEXT_MAX];
+    char text[NETADDR_TEXT_MAX];
     size_t n, ignored_n;
 
     if (proxy_parse(slice_of(data, size), &h, &n) != PROXY_DONE)
@@ -34,7 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_text(h.tls_version, sizeof h.tls_version);
     check_text(h.tls_cipher, sizeof h.tls_cipher);
     check_text(h.authority, sizeof h.authority);
-    address_format(&h.source, text);
-    address_format(&h.destination, text);
+    netaddr_format(&h.source, text);
+    netaddr_format(&h.destination, text);
     return 0;
 }

@@ -228,11 +228,11 @@ void line_wake_all(struct line_service *service)
 
 bool client_open(struct client_end *c, const char *address)
 {
-    struct address a;
+    struct netaddr a;
     struct timeval patience = {.tv_sec = 10};
 
     *c = (struct client_end){.fd = -1};
-    if (address_parse(address, &a, NULL) < 0)
+    if (netaddr_parse(address, &a, NULL) < 0)
         return false;
     c->fd = socket(a.sa.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);

@@ -19,7 +19,7 @@ struct stress {
     struct net *net;
     struct line_service line;
     struct tls *tls;
-    char addresses[2][ADDRESS_TEXT_MAX]; /* plain, TLS */
+    char addresses[2][NETADDR_TEXT_MAX]; /* plain, TLS */
     int64_t end_ms;
     _Atomic int talks, failures;
 };

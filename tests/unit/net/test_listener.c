@@ -101,8 +101,8 @@ Test(listener, a_unix_socket_has_its_mode_and_survives_a_crash_of_its_server)
     cr_assert_neq(stat(path, &st), 0);
 
     int fd = socket(AF_UNIX, SOCK_STREAM, 0); /* leaves its file behind */
-    struct address a;
-    rc = address_parse(address, &a, NULL);
+    struct netaddr a;
+    rc = netaddr_parse(address, &a, NULL);
     cr_assert_eq(rc, 0);
     cr_assert_eq(bind(fd, &a.sa.any, a.n), 0);
     close(fd);

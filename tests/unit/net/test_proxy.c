@@ -10,9 +10,9 @@
 
 static const char *source_of(const struct proxy_header *h)
 {
-    static char text[ADDRESS_TEXT_MAX];
+    static char text[NETADDR_TEXT_MAX];
 
-    return h->source.n ? address_format(&h->source, text) : "none";
+    return h->source.n ? netaddr_format(&h->source, text) : "none";
 }
 
 Test(proxy, version_1)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-#include "lib/net/address.h"
+#include "lib/net/netaddr.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 
-static int parse_unix(const char *path, struct address *ret, struct error *err)
+static int parse_unix(const char *path, struct netaddr *ret, struct error *err)
 {
     size_t n = strlen(path);
 
@@ -14,14 +14,14 @@ static int parse_unix(const char *path, struct address *ret, struct error *err)
     if (n >= sizeof ret->sa.un.sun_path)
         return error_set(err, ERR_INVALID, "the socket's path \"%s\" is longer than %zu bytes",
                          path, sizeof ret->sa.un.sun_path - 1);
-    *ret = (struct address){.n = (socklen_t)sizeof(struct sockaddr_un)};
+    *ret = (struct netaddr){.n = (socklen_t)sizeof(struct sockaddr_un)};
     ret->sa.un.sun_family = AF_UNIX;
     memcpy(ret->sa.un.sun_path, path, n + 1);
     return 0;
 }
 
 /* "*", a v4 address, or a v6 address with or without its brackets. */
-static bool parse_host(struct slice host, uint16_t port, struct address *ret)
+static bool parse_host(struct slice host, uint16_t port, struct netaddr *ret)
 {
     char text[INET6_ADDRSTRLEN + 1];
 
@@ -31,7 +31,7 @@ static bool parse_host(struct slice host, uint16_t port, struct address *ret)
         return false;
     memcpy(text, host.p, host.n);
     text[host.n] = '\0';
-    *ret = (struct address){0};
+    *ret = (struct netaddr){0};
     if (strcmp(text, "*") == 0 || inet_pton(AF_INET6, text, &ret->sa.v6.sin6_addr) == 1) {
         ret->sa.v6.sin6_family = AF_INET6;
         ret->sa.v6.sin6_port = htons(port);
@@ -46,9 +46,9 @@ static bool parse_host(struct slice host, uint16_t port, struct address *ret)
     return true;
 }
 
-int address_parse(const char *text, struct address *ret_address, struct error *err)
+int netaddr_parse(const char *text, struct netaddr *ret_address, struct error *err)
 {
-    struct address a;
+    struct netaddr a;
 
     if (strncmp(text, "unix:", 5) == 0)
         return parse_unix(text + 5, ret_address, err);
@@ -66,23 +66,23 @@ int address_parse(const char *text, struct address *ret_address, struct error *e
     return 0;
 }
 
-bool address_is_unix(const struct address *a)
+bool netaddr_is_unix(const struct netaddr *a)
 {
     return a->n >= sizeof a->sa.any.sa_family && a->sa.any.sa_family == AF_UNIX;
 }
 
-static bool is_v4(const struct address *a)
+static bool is_v4(const struct netaddr *a)
 {
     return a->n >= sizeof a->sa.v4 && a->sa.any.sa_family == AF_INET;
 }
 
-static bool is_v6(const struct address *a)
+static bool is_v6(const struct netaddr *a)
 {
     return a->n >= sizeof a->sa.v6 && a->sa.any.sa_family == AF_INET6;
 }
 
 /* The host as network byte order bytes, a mapped v4 address as v4; 4, 16, or 0 for none. */
-static size_t host_bytes(const struct address *a, uint8_t ret[static 16])
+static size_t host_bytes(const struct netaddr *a, uint8_t ret[static 16])
 {
     if (is_v4(a)) {
         memcpy(ret, &a->sa.v4.sin_addr, 4);
@@ -98,36 +98,36 @@ static size_t host_bytes(const struct address *a, uint8_t ret[static 16])
     return 16;
 }
 
-void address_format_host(const struct address *a, char *ret, size_t ret_n)
+void netaddr_format_host(const struct netaddr *a, char *ret, size_t ret_n)
 {
     uint8_t bytes[16];
     size_t n = host_bytes(a, bytes);
 
     if (n == 0)
-        snprintf(ret, ret_n, "%s", address_is_unix(a) ? "unix" : "?");
+        snprintf(ret, ret_n, "%s", netaddr_is_unix(a) ? "unix" : "?");
     else if (!inet_ntop(n == 4 ? AF_INET : AF_INET6, bytes, ret, (socklen_t)ret_n))
         snprintf(ret, ret_n, "?");
 }
 
-uint16_t address_port(const struct address *a)
+uint16_t netaddr_port(const struct netaddr *a)
 {
     if (is_v4(a))
         return ntohs(a->sa.v4.sin_port);
     return is_v6(a) ? ntohs(a->sa.v6.sin6_port) : 0;
 }
 
-const char *address_format(const struct address *a, char ret[static ADDRESS_TEXT_MAX])
+const char *netaddr_format(const struct netaddr *a, char ret[static NETADDR_TEXT_MAX])
 {
     char host[INET6_ADDRSTRLEN + 1];
 
-    if (address_is_unix(a)) {
-        snprintf(ret, ADDRESS_TEXT_MAX, "unix:%.*s", (int)sizeof a->sa.un.sun_path,
+    if (netaddr_is_unix(a)) {
+        snprintf(ret, NETADDR_TEXT_MAX, "unix:%.*s", (int)sizeof a->sa.un.sun_path,
                  a->sa.un.sun_path);
         return ret;
     }
-    address_format_host(a, host, sizeof host);
-    snprintf(ret, ADDRESS_TEXT_MAX, strchr(host, ':') ? "[%s]:%u" : "%s:%u", host,
-             address_port(a));
+    netaddr_format_host(a, host, sizeof host);
+    snprintf(ret, NETADDR_TEXT_MAX, strchr(host, ':') ? "[%s]:%u" : "%s:%u", host,
+             netaddr_port(a));
     return ret;
 }
 
@@ -143,7 +143,7 @@ int network_parse(const char *text, struct network *ret_network, struct error *e
 {
     struct slice all = slice_str(text);
     ssize_t slash = slice_find(all, '/');
-    struct address a;
+    struct netaddr a;
     struct network net = {0};
     uint64_t bits;
 
@@ -174,7 +174,7 @@ static bool has(const struct network *net, const uint8_t *bytes)
     return rest == 0 || ((net->bytes[whole] ^ bytes[whole]) & 0xff00 >> rest & 0xff) == 0;
 }
 
-bool network_any_has(const struct network *networks, size_t n, const struct address *a)
+bool network_any_has(const struct network *networks, size_t n, const struct netaddr *a)
 {
     uint8_t bytes[16];
     size_t bytes_n = host_bytes(a, bytes);
@@ -185,7 +185,7 @@ bool network_any_has(const struct network *networks, size_t n, const struct addr
     return false;
 }
 
-size_t address_client_key(const struct address *a, uint8_t ret_key[static 16])
+size_t netaddr_client_key(const struct netaddr *a, uint8_t ret_key[static 16])
 {
     size_t n = host_bytes(a, ret_key);
 

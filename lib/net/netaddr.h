@@ -12,7 +12,7 @@
 #include "lib/base/err.h"
 
 /* One endpoint: IPv4, IPv6 or the path of a UNIX socket. */
-struct address {
+struct netaddr {
     union {
         struct sockaddr any;
         struct sockaddr_in v4;
@@ -22,17 +22,17 @@ struct address {
     socklen_t n;
 };
 
-#define ADDRESS_TEXT_MAX 160
+#define NETADDR_TEXT_MAX 160
 
 /* "127.0.0.1:143", "[::1]:143", "*:143" (every address, v4 and v6), "/run/x" or "unix:/run/x".
  * 0, -ERR_INVALID with a sentence that quotes the text. */
-int address_parse(const char *text, struct address *ret_address, struct error *err) MUST_USE;
+int netaddr_parse(const char *text, struct netaddr *ret_address, struct error *err) MUST_USE;
 /* As above ("127.0.0.1:143", "unix:/run/x"); "?" for what is none. Returns ret. */
-const char *address_format(const struct address *a, char ret[static ADDRESS_TEXT_MAX]);
+const char *netaddr_format(const struct netaddr *a, char ret[static NETADDR_TEXT_MAX]);
 /* Without the port, a v4 address mapped into v6 as plain v4; "unix" for a UNIX socket. */
-void address_format_host(const struct address *a, char *ret, size_t ret_n);
-uint16_t address_port(const struct address *a); /* 0 for UNIX */
-bool address_is_unix(const struct address *a);
+void netaddr_format_host(const struct netaddr *a, char *ret, size_t ret_n);
+uint16_t netaddr_port(const struct netaddr *a); /* 0 for UNIX */
+bool netaddr_is_unix(const struct netaddr *a);
 
 /* A network, or one address. A v4 address mapped into v6 is v4. */
 struct network {
@@ -45,7 +45,7 @@ struct network {
  * 0, -ERR_INVALID with a sentence that quotes the text. */
 int network_parse(const char *text, struct network *ret_network, struct error *err) MUST_USE;
 /* The address's host in one of them? UNIX sockets: always false. */
-bool network_any_has(const struct network *networks, size_t n, const struct address *a);
+bool network_any_has(const struct network *networks, size_t n, const struct netaddr *a);
 /* What a client is counted by: all 4 bytes of v4, the first 8 of v6; 0 bytes for UNIX.
  * Returns the number of bytes written. */
-size_t address_client_key(const struct address *a, uint8_t ret_key[static 16]);
+size_t netaddr_client_key(const struct netaddr *a, uint8_t ret_key[static 16]);

@@ -3,9 +3,9 @@
 #include <string.h>
 
 #include "lib/base/mem.h"
-#include "lib/net/address.h"
+#include "lib/net/netaddr.h"
 
-Test(address, text_goes_in_and_out)
+Test(netaddr, text_goes_in_and_out)
 {
     static const struct {
         const char *text, *back, *host;
@@ -21,19 +21,19 @@ Test(address, text_goes_in_and_out)
     };
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct address a;
-        char text[ADDRESS_TEXT_MAX], host[64];
-        int rc = address_parse(rows[i].text, &a, NULL);
+        struct netaddr a;
+        char text[NETADDR_TEXT_MAX], host[64];
+        int rc = netaddr_parse(rows[i].text, &a, NULL);
 
         cr_assert_eq(rc, 0, "%s", rows[i].text);
-        cr_assert_str_eq(address_format(&a, text), rows[i].back);
-        address_format_host(&a, host, sizeof host);
+        cr_assert_str_eq(netaddr_format(&a, text), rows[i].back);
+        netaddr_format_host(&a, host, sizeof host);
         cr_assert_str_eq(host, rows[i].host);
-        cr_assert_eq(address_port(&a), rows[i].port);
+        cr_assert_eq(netaddr_port(&a), rows[i].port);
     }
 }
 
-Test(address, nonsense_is_refused_with_its_text)
+Test(netaddr, nonsense_is_refused_with_its_text)
 {
     char longer[300] = "unix:/";
     const char *rows[] = {"", "imap", "1.2.3.4", "1.2.3.4:", "1.2.3.4:65536", "1.2.3.4:-1",
@@ -42,16 +42,16 @@ Test(address, nonsense_is_refused_with_its_text)
 
     memset(longer + 6, 'x', sizeof longer - 7);
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct address a;
+        struct netaddr a;
         struct error err = {0};
-        int rc = address_parse(rows[i], &a, &err);
+        int rc = netaddr_parse(rows[i], &a, &err);
 
         cr_assert_eq(rc, -ERR_INVALID, "%s", rows[i]);
         cr_assert(err.text[0]);
     }
 }
 
-Test(address, networks_hold_their_addresses_and_no_others)
+Test(netaddr, networks_hold_their_addresses_and_no_others)
 {
     static const struct {
         const char *network, *address;
@@ -68,9 +68,9 @@ Test(address, networks_hold_their_addresses_and_no_others)
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct network net;
-        struct address a;
+        struct netaddr a;
         int rc = network_parse(rows[i].network, &net, NULL) |
-                 address_parse(rows[i].address, &a, NULL);
+                 netaddr_parse(rows[i].address, &a, NULL);
 
         cr_assert_eq(rc, 0, "%s %s", rows[i].network, rows[i].address);
         cr_assert_eq(network_any_has(&net, 1, &a), rows[i].in, "%s %s", rows[i].network,
@@ -78,7 +78,7 @@ Test(address, networks_hold_their_addresses_and_no_others)
     }
 }
 
-Test(address, bad_networks_are_refused)
+Test(netaddr, bad_networks_are_refused)
 {
     static const char *const rows[] = {"", "*", "10.0.0.0/33", "10.0.0.1/8", "::1/129", "10/8",
                                        "10.0.0.0/", "10.0.0.0/x", "fd00::1/8", "/8"};
@@ -91,22 +91,22 @@ Test(address, bad_networks_are_refused)
     }
 }
 
-Test(address, a_client_is_a_v4_address_or_a_v6_network)
+Test(netaddr, a_client_is_a_v4_address_or_a_v6_network)
 {
-    struct address a;
+    struct netaddr a;
     uint8_t one[16], two[16];
-    int rc = address_parse("[2001:db8:0:7::1]:1", &a, NULL);
+    int rc = netaddr_parse("[2001:db8:0:7::1]:1", &a, NULL);
 
     cr_assert_eq(rc, 0);
-    cr_assert_eq(address_client_key(&a, one), 8);
-    rc = address_parse("[2001:db8:0:7:ffff::9]:1", &a, NULL);
+    cr_assert_eq(netaddr_client_key(&a, one), 8);
+    rc = netaddr_parse("[2001:db8:0:7:ffff::9]:1", &a, NULL);
     cr_assert_eq(rc, 0);
-    cr_assert_eq(address_client_key(&a, two), 8);
+    cr_assert_eq(netaddr_client_key(&a, two), 8);
     cr_assert_eq(memcmp(one, two, 8), 0);
-    rc = address_parse("192.0.2.1:1", &a, NULL);
+    rc = netaddr_parse("192.0.2.1:1", &a, NULL);
     cr_assert_eq(rc, 0);
-    cr_assert_eq(address_client_key(&a, one), 4);
-    rc = address_parse("/x", &a, NULL);
+    cr_assert_eq(netaddr_client_key(&a, one), 4);
+    rc = netaddr_parse("/x", &a, NULL);
     cr_assert_eq(rc, 0);
-    cr_assert_eq(address_client_key(&a, one), 0);
+    cr_assert_eq(netaddr_client_key(&a, one), 0);
 }
