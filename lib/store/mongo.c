@@ -35,8 +35,8 @@
  * Time. A dead database must not hold workers: heartbeats every second, 2 s to find a server, 1.5 s
  * to connect, 4 s for a reply (scaled down when the settings allow less than 10 s in all), and
  * wtimeout and maxTimeMS below the 4 s so that the server itself answers first. The URI may say
- * otherwise. Reads are tried a second time if there is time left: after a restart every pooled
- * connection fails once.
+ * otherwise. Reads that fail at once are tried a second time: after a restart every pooled connection
+ * fails once.
  *
  * Threads. A pool of clients, popped for one command each; pools must not live through a fork, so
  * stores are opened after it. The log handler of the driver is one for the process; opening a
@@ -274,7 +274,7 @@ void mongo_read(struct mongo *m, bson_t *command, enum store_level level,
 
     run_once(m, command, level == STORE_ANY ? m->any : m->primary, ret_answer);
     if (ret_answer->fate != MONGO_RAN && !retry_is_vain(ret_answer->code) &&
-        clock_mono_ms() - start < m->store.settings.timeout_ms / 4) {
+        clock_mono_ms() - start < m->store.settings.timeout_ms / 8) {
         mongo_answer_done(ret_answer);
         run_once(m, command, m->primary, ret_answer);
     }
