@@ -8,8 +8,9 @@
  *
  * Locks, outermost first; none is held over a call to the store:
  *   mail->lock      the table of accounts, reference counts, idle list
- *   account->lock   replica, reading, watches
+ *   account->lock   replica, reading
  *   commit's lock   queues (commit.c)
+ *   watch_lock      by itself
  */
 #pragma once
 
@@ -22,8 +23,9 @@
 #include "lib/mail/content.h"
 #include "lib/mail/mail.h"
 
+#define ACCOUNT_HUSKS_MAX 100000 /* entries kept without a state, for `least` */
+
 struct committer;
-struct sweeper;
 struct bus_subscription;
 
 struct watch {
@@ -40,23 +42,28 @@ struct account {
     uint32_t refs; /* holders, the committer's turns and jobs among them; under mail->lock */
     TAILQ_ENTRY(account) idle_link; /* while refs is 0, oldest first */
     size_t idle_bytes;
+    bool husk;
 
     pthread_mutex_t lock;
     pthread_cond_t read_done;
-    struct state *st; /* NULL: not open */
-    int64_t seen;     /* store time of the reply that showed st->seq to be the newest */
-    uint64_t least;   /* highest seq shown to anybody here: never go below (I10, I25) */
-    uint64_t drops;   /* how often the replica was dropped: what was read before is not adopted */
-    int64_t checked_ms; /* clock_mono_ms() when a read last ended well; 0: known to be behind */
+    struct state *st;      /* the newest that is known; NULL: none yet */
+    bool open;             /* seen is good: st may be read on from and built on */
+    bool behind;           /* known to be old: read before building */
+    int64_t seen;          /* store time of the reply that showed st->seq to be the newest */
+    int64_t seen_mono_ms;  /* clock_mono_ms() then */
+    uint64_t least;        /* highest seq shown to anybody here: never go below (I10, I25) */
+    uint64_t drops;        /* how often it was dropped: what was read from before that is not adopted */
+    uint64_t saved_seq;    /* of the newest manifest known; 0: none */
+    bool saving;           /* a snapshot is being made by this node */
+    int64_t save_after_ms; /* clock_mono_ms(): not before, since it failed */
+    _Atomic int64_t asked_ms; /* clock_mono_ms() when it was last compared with the store */
+
     bool reading, want_linearizable;
-    uint64_t reads_begun, reads_done; /* tickets: who asks waits for a read that begins later */
-    enum store_level read_level;
+    uint64_t reads_begun, reads_done; /* who asks waits for a read that begins later */
     int read_result;
     struct error read_error;
-    uint64_t saved_seq; /* of the newest manifest known; 0: none */
-    bool saving;        /* a snapshot is being made by this node */
-    uint32_t notifying; /* wake() calls under way */
-    pthread_cond_t notified;
+
+    pthread_mutex_t watch_lock; /* held while wake() is called */
     LIST_HEAD(, watch) watches;
 
     struct commit_queue *queue; /* commit.c's part; made and freed with the account */
@@ -71,12 +78,11 @@ struct mail {
     struct mail_settings settings;
     struct content *content;
     struct committer *committer;
-    struct sweeper *sweeper;
 
     pthread_mutex_t lock;
     struct account *accounts;
-    struct account_list idle;
-    size_t idle_bytes;
+    struct account_list idle, husks; /* that nobody holds; husks have lost their state */
+    size_t idle_bytes, husks_n;
 
     /* Background work: reads that batches need, outcomes to find out, snapshots. NULL when stepped:
      * then jobs wait in `todo` and mail_step runs them (model check: one thread, exact replay). */
@@ -134,26 +140,36 @@ int account_catch_up(struct account *a, enum store_level level, struct error *er
 bool account_position(struct account *a, struct state **ret_st, int64_t *ret_seen);
 /* A record of ours is in: `built` (consumed) is the state at its seq. */
 void account_adopt(struct account *a, struct state *built, int64_t reply_time);
-/* What this node believes may be wrong or out of date for ever: forget it, open again. */
+/* The position proves nothing any more (the state stays true): open again before reading on or building. */
 void account_drop(struct account *a);
 /* The next build must be preceded by a read. */
 void account_set_behind(struct account *a);
 /* The replica, where it is fresh enough to build on; false: catch up first. */
 bool account_fresh(struct account *a, struct state **ret_st, int64_t *ret_seen);
-/* Loads what `ranges` name into *st (a reference that the caller owns; it may be replaced) and into the
- * replica. -ERR_CONFLICT: a segment is gone (a newer manifest does without it): open again. */
+/* Reads an account from the store into a state that is nobody else's; for cold replicas and fsck.
+ * 0; -ERR_NOTFOUND: no log; -ERR_UNAVAILABLE: not reachable, or changing too fast; -ERR_INTERNAL. */
+int account_read_cold(struct mail *mail, uint64_t id, enum store_level level, struct state **ret_st,
+                      int64_t *ret_seen, uint64_t *ret_saved_seq, struct error *err) MUST_USE;
+/* Folds what follows *st in the log, to its end. *st is the caller's reference and is replaced.
+ * -ERR_CONFLICT: a gap, a missing segment, or a position too old to conclude from: open again. */
+int account_read_on(struct mail *mail, struct state **st, int64_t *seen, enum store_level level,
+                    struct error *err) MUST_USE;
+void account_free_all(struct mail *mail);
+/* Collects what state_fold_needs, build_needs and the like call for. */
 struct load_range {
     uint64_t mailbox;
     uint32_t first, last;
 };
-int account_load(struct account *a, struct state **st, const struct load_range *ranges, size_t n,
-                 struct error *err) MUST_USE;
-/* Reads on, in this thread, a state that is nobody else's: manifest, segments as needed, tail; for fsck
- * and sweeps. upto: a seq, or UINT64_MAX. */
-int account_read_cold(struct mail *mail, uint64_t id, enum store_level level, struct state **ret_st,
-                      int64_t *ret_seen, uint64_t *ret_saved_seq, struct error *err) MUST_USE;
-/* Frees idle replicas above the settings' limit. Takes mail->lock. */
-void account_evict(struct mail *mail);
-void account_free_all(struct mail *mail);
+struct needs {
+    struct load_range ranges[64];
+    size_t n;
+    bool more; /* there are more than fit: load these, ask again */
+};
+void needs_note(void *needs, uint64_t mailbox, uint32_t first, uint32_t last);
+/* Tells the other nodes (a hint on the bus). */
+void account_tell(struct account *a, uint64_t seq);
+/* A new account: the empty state, to build its first record on. -ERR_EXISTS: it has a log;
+ * -ERR_UNAVAILABLE. */
+int account_begin(struct account *a, struct error *err) MUST_USE;
 /* Wakes all that watch. */
 void account_notify(struct account *a);

@@ -12,6 +12,15 @@
 
 #include "lib/mail/account.h"
 
+/* The account's state as last saved, no segment loaded; the empty one if there is no manifest. *ret_time:
+ * store time of the reply. -ERR_UNAVAILABLE; -ERR_INTERNAL: damaged, or of a newer version. */
+int snapshot_load(struct mail *mail, uint64_t account, enum store_level level,
+                  struct state **ret_st, int64_t *ret_time, struct error *err) MUST_USE;
+/* Fills in the segments of st that hold messages in the ranges. All are read in as few calls as
+ * may be. -ERR_CONFLICT: one is no longer stored (a newer manifest does without it): open again. */
+int snapshot_load_segments(struct mail *mail, const struct state *st,
+                           const struct load_range *ranges, size_t n, struct error *err) MUST_USE;
+
 /* Saves the newest state if its tail is longer than min_tail records. Blocks. 0: saved, or not
  * needed; -ERR_CONFLICT: another node saved at the same time, which is as good. */
 int snapshot_save(struct account *a, uint64_t min_tail, struct error *err) MUST_USE;
