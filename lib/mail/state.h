@@ -18,8 +18,8 @@
 
 #include "lib/mail/record.h"
 
-#define SEGMENT_MESSAGES 16384
-#define CHUNK_MESSAGES 512
+#define SEGMENT_MESSAGES 16384u
+#define CHUNK_MESSAGES 512u
 
 /* A set of flags and keywords, interned per account: equal sets are the same pointer and stay as long
  * as any state of the account. `text` is "\Seen \Flagged $Work", ready for FETCH FLAGS (...). */
@@ -52,19 +52,24 @@ struct mailbox {
     uint64_t created; /* seq */
     uint64_t expunged; /* highest seq at which a message left it; 0: none ever */
     struct segment **segments;
+    uint32_t *starts; /* messages before each segment */
     size_t n_segments;
+    struct values *values;     /* named values of the mailbox (mailbox_value) */
+    struct flagsets *flagsets; /* the account's */
 };
 
 struct state {
     _Atomic uint32_t refs;
     uint64_t account;
     uint64_t seq;  /* of the last record folded */
-    int64_t t_ms;  /* its time */
+    int64_t t_ms;  /* the latest time of any record so far */
     uint8_t txid[TXID_SIZE];
     uint64_t used_bytes, used_messages;
     bool closed;   /* the account is deleted */
     struct mailbox **mailboxes; /* by id */
+    uint32_t *name_hashes;      /* of the mailboxes' names, in the same order */
     size_t n_mailboxes;
+    struct flagsets *flagsets;  /* flagset.h; shared by all states of the account on this node */
     struct names *subscribed; /* names, sorted (state_subscribed) */
     struct values *values;    /* account values: quota, retention, ... (state_value) */
     struct ledger *deliveries, *gone; /* delivery hashes; messages in the undelete window */
@@ -83,11 +88,20 @@ const struct mailbox *state_mailbox_named(const struct state *st, struct slice n
 bool state_is_subscribed(const struct state *st, struct slice name);
 /* Calls f for each subscribed name in order; ends early when f returns false. */
 void state_each_subscribed(const struct state *st, bool (*f)(void *ctx, struct slice name), void *ctx);
-/* A named value of the account ("quota.bytes", ...), or an empty slice. */
+/* A named value of the account ("quota.bytes", ...) or of a mailbox, or an empty slice. */
 struct slice state_value(const struct state *st, struct slice key);
+struct slice mailbox_value(const struct mailbox *box, struct slice key);
+/* The keywords that this node has met in the account: those in use, and perhaps some that were (FLAGS,
+ * PERMANENTFLAGS). */
+void state_each_keyword(const struct state *st, void (*f)(void *ctx, struct slice keyword), void *ctx);
 bool state_has_delivery(const struct state *st, const uint8_t hash[DELIVERY_HASH_SIZE]);
 /* A message that left its mailbox within the undelete window. */
 bool state_gone(const struct state *st, uint64_t message, int64_t *ret_t_ms, uint32_t *ret_size);
+/* All of them, in the order in which they went; one that went twice comes twice. */
+void state_each_gone(const struct state *st,
+                     void (*f)(void *ctx, uint64_t message, int64_t t_ms, uint32_t size), void *ctx);
+/* Bytes of memory that only this state is sure to hold, about (for limits on idle replicas). */
+size_t state_bytes(const struct state *st);
 
 /* --- messages of one mailbox; the segments looked at must be loaded --------------------------- */
 
@@ -118,11 +132,23 @@ struct mailbox_diff {
 void mailbox_compare(const struct mailbox *old, const struct mailbox *now,
                      const struct mailbox_diff *diff, void *ctx);
 
+/* The segments that mailbox_compare would look into and that are not loaded, in either version: calls as
+ * in state_fold_needs. (Rare: versions of one replica share their segments; a reopened replica does not.) */
+void mailbox_compare_needs(const struct mailbox *old, const struct mailbox *now,
+                           void (*need)(void *ctx, const struct mailbox *version, uint32_t first,
+                                        uint32_t last),
+                           void *ctx);
+
 /* --- folding --------------------------------------------------------------------------------- */
 
 /* Settings that the fold depends on; the same on all nodes (they are account values or constants). */
 #define DELIVERY_WINDOW_MS ((int64_t)3 * 24 * 3600 * 1000)
 #define UNDELETE_WINDOW_MS ((int64_t)24 * 3600 * 1000) /* unless the value "undelete.ms" says other */
+#define UNDELETE_MAX_MS ((int64_t)30 * 24 * 3600 * 1000)
+/* Of the two ledgers only the newest so many are kept, so that a manifest stays small: beyond it the
+ * windows get shorter. */
+#define DELIVERIES_MAX 250000u
+#define GONE_MAX 250000u
 
 /* Which unloaded segments folding `rec` on `st` would touch: calls need(ctx, mailbox, first uid,
  * last uid) for each range; none: state_fold will not fail for want of segments. */
