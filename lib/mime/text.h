@@ -19,7 +19,7 @@ bool text_contains(struct slice utf8, struct slice key_utf8);
 
 enum text_where {
     TEXT_HEADERS = 1, /* all header fields of the message and of its parts */
-    TEXT_BODIES = 2,  /* bodies of text parts, decoded, and the headers of inner parts */
+    TEXT_BODIES = 2,  /* bodies of text/ and message/ parts, decoded; no header fields */
 };
 
 struct text_search;
