@@ -48,6 +48,7 @@ struct conn {
     TAILQ_ENTRY(conn) link;
     struct shard *shard;
     struct listener *listener;
+    struct session_service *service; /* as the listener had it when this began */
     struct session *session;   /* NULL before and after */
     struct session_peer *peer; /* until the session has its copy */
     enum conn_state state;
@@ -131,7 +132,7 @@ static void log_end_of(const struct conn *c)
     const struct session_peer *peer = s ? &s->peer : c->peer;
 
     log_begin(&l, LOG_INFO_, "connection");
-    log_str(&l, "service", slice_str(c->listener->service->name));
+    log_str(&l, "service", slice_str(c->service->name));
     if (s) {
         log_num(&l, "session", (int64_t)s->id);
         if (s->user[0])
@@ -503,7 +504,7 @@ static void turn_open(struct conn *c)
 
 static void turn_away(struct conn *c, const char *reason)
 {
-    const char *text = c->listener->service->refusal;
+    const char *text = c->service->refusal;
 
     COUNT(net_of(c), refused, 1);
     give_reason(c, reason);
@@ -514,8 +515,7 @@ static void turn_away(struct conn *c, const char *reason)
 
 static void open_session(struct conn *c)
 {
-    struct session_service *service = c->listener->service;
-    struct session *s = service->open(service, c->peer);
+    struct session *s = c->service->open(c->service, c->peer);
 
     if (!s) {
         turn_away(c, "refused by the service");
@@ -742,6 +742,7 @@ void conn_start(struct shard *shard, struct listener *l, int fd)
 
     c->shard = shard;
     c->listener = l;
+    c->service = atomic_load(&l->service);
     c->wire.fd = fd;
     c->peer = NEW(struct session_peer);
     c->started_ms = c->since_ms = clock_mono_ms();

@@ -32,7 +32,7 @@ struct client; /* how many connections one client has; listener.c */
 
 struct listener {
     struct net *net;
-    struct session_service *service;
+    struct session_service *_Atomic service;
     struct net_listener settings; /* address and networks are copies of our own */
     char address[NETADDR_TEXT_MAX];
     struct loop *loop; /* which accepts */

@@ -101,7 +101,7 @@ static void end_pause(struct loop_timer *timer)
 /* Too many on this listener: told in plain text if the protocol has words for it, and closed. */
 static void turn_away(struct listener *l, int fd)
 {
-    const char *text = l->service->refusal;
+    const char *text = atomic_load(&l->service)->refusal;
 
     COUNT(l->net, refused, 1);
     if (text && !l->settings.implicit_tls && l->settings.proxy == NET_PROXY_OFF)
@@ -328,7 +328,7 @@ int listener_open(struct net *net, const struct net_listener *settings,
     struct listener *l = NEW(struct listener);
 
     l->net = net;
-    l->service = service;
+    atomic_init(&l->service, service);
     l->fd = -1;
     pthread_mutex_init(&l->lock, NULL);
     copy_settings(l, settings);

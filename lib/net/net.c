@@ -127,6 +127,14 @@ const char *net_listener_address(struct net *net, size_t i)
     return address;
 }
 
+void net_replace_service(struct net *net, size_t i, struct session_service *service)
+{
+    pthread_mutex_lock(&net->lock);
+    if (i < net->listeners.n)
+        atomic_store(&net->listeners.items[i]->service, service);
+    pthread_mutex_unlock(&net->lock);
+}
+
 static void begin_drain(void *arg)
 {
     struct shard *shard = arg;

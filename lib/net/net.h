@@ -70,6 +70,10 @@ int net_listen(struct net *net, const struct net_listener *listener,
  * Valid until net_free. */
 const char *net_listener_address(struct net *net, size_t i);
 
+/* New connections of the i-th listener get their sessions from this service; those that are open
+ * keep theirs, so the old one must outlive the net as well. */
+void net_replace_service(struct net *net, size_t i, struct session_service *service);
+
 /* Stops accepting at once and shows SESSION_SHUTDOWN to all sessions: in waves over grace_ms, but
  * never fewer than 64 in a tenth of a second, so a few are told at once. */
 void net_drain(struct net *net, int64_t grace_ms);

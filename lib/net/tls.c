@@ -31,10 +31,7 @@ struct tls_set {
 struct tls {
     pthread_mutex_t lock; /* `current` */
     struct tls_set *current;
-    struct tls_file_pair *pairs; /* strings owned */
-    size_t pairs_n;
-    bool only_tls13;
-    char *ciphers, *ciphersuites;
+    struct tls_settings settings; /* strings owned */
 };
 
 void tls_last_error(char *ret, size_t ret_n)
@@ -70,7 +67,7 @@ static int choose_certificate(SSL *ssl, int *alert, void *arg)
     return name ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
 }
 
-static int set_policy(SSL_CTX *ctx, const struct tls *tls, struct error *err)
+static int set_policy(SSL_CTX *ctx, const struct tls_settings *settings, struct error *err)
 {
     SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION |
                                  SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA |
@@ -79,11 +76,11 @@ static int set_policy(SSL_CTX *ctx, const struct tls *tls, struct error *err)
                               SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF); /* tickets need no memory here */
     SSL_CTX_set_num_tickets(ctx, 1);
-    SSL_CTX_set_min_proto_version(ctx, tls->only_tls13 ? TLS1_3_VERSION : TLS1_2_VERSION);
-    if (SSL_CTX_set_cipher_list(ctx, tls->ciphers ? tls->ciphers : CIPHERS_TLS12) != 1)
-        return fail(err, "TLS 1.2 ciphers", tls->ciphers);
-    if (tls->ciphersuites && SSL_CTX_set_ciphersuites(ctx, tls->ciphersuites) != 1)
-        return fail(err, "TLS 1.3 ciphersuites", tls->ciphersuites);
+    SSL_CTX_set_min_proto_version(ctx, settings->only_tls13 ? TLS1_3_VERSION : TLS1_2_VERSION);
+    if (SSL_CTX_set_cipher_list(ctx, settings->ciphers ? settings->ciphers : CIPHERS_TLS12) != 1)
+        return fail(err, "TLS 1.2 ciphers", settings->ciphers);
+    if (settings->ciphersuites && SSL_CTX_set_ciphersuites(ctx, settings->ciphersuites) != 1)
+        return fail(err, "TLS 1.3 ciphersuites", settings->ciphersuites);
     return 0;
 }
 
@@ -114,8 +111,8 @@ static int no_passphrase(char *ret, int size, int rwflag, void *arg)
     return -1;
 }
 
-static int new_context(const struct tls *tls, const struct tls_file_pair *pair, struct tls_set *set,
-                       struct error *err)
+static int new_context(const struct tls_settings *settings, const struct tls_file_pair *pair,
+                       struct tls_set *set, struct error *err)
 {
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
 
@@ -124,7 +121,7 @@ static int new_context(const struct tls *tls, const struct tls_file_pair *pair, 
     set->contexts[set->n++] = ctx;
     ERR_clear_error();
     SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
-    int rc = set_policy(ctx, tls, err);
+    int rc = set_policy(ctx, settings, err);
     if (rc < 0)
         return rc;
     SSL_CTX_set_tlsext_servername_callback(ctx, choose_certificate);
@@ -132,14 +129,15 @@ static int new_context(const struct tls *tls, const struct tls_file_pair *pair, 
     return load_pair(ctx, pair, err);
 }
 
-static int load_set(const struct tls *tls, struct tls_set **ret_set, struct error *err)
+static int load_set(const struct tls_settings *settings, struct tls_set **ret_set,
+                    struct error *err)
 {
-    struct tls_set *set =
-        mem_zalloc(sizeof *set + tls->pairs_n * sizeof set->contexts[0]);
+    size_t n = settings->pairs_n;
+    struct tls_set *set = mem_zalloc(sizeof *set + n * sizeof set->contexts[0]);
 
     set->refs = 1;
-    for (size_t i = 0; i < tls->pairs_n; i++) {
-        int rc = new_context(tls, &tls->pairs[i], set, err);
+    for (size_t i = 0; i < n; i++) {
+        int rc = new_context(settings, &settings->pairs[i], set, err);
 
         if (rc < 0) {
             tls_set_unref(set);
@@ -155,6 +153,32 @@ static char *text_or_null(const char *s)
     return s && *s ? mem_strdup(s) : NULL;
 }
 
+static struct tls_settings copy_settings(const struct tls_settings *from)
+{
+    struct tls_settings to = *from;
+    struct tls_file_pair *pairs = NEW_ARRAY(struct tls_file_pair, from->pairs_n);
+
+    to.ciphers = text_or_null(from->ciphers);
+    to.ciphersuites = text_or_null(from->ciphersuites);
+    for (size_t i = 0; i < from->pairs_n; i++) {
+        pairs[i].cert = mem_strdup(from->pairs[i].cert);
+        pairs[i].key = text_or_null(from->pairs[i].key);
+    }
+    to.pairs = pairs;
+    return to;
+}
+
+static void free_settings(const struct tls_settings *settings)
+{
+    for (size_t i = 0; i < settings->pairs_n; i++) {
+        free((char *)settings->pairs[i].cert);
+        free((char *)settings->pairs[i].key);
+    }
+    free((struct tls_file_pair *)settings->pairs);
+    free((char *)settings->ciphers);
+    free((char *)settings->ciphersuites);
+}
+
 int tls_new(const struct tls_settings *settings, struct tls **ret_tls, struct error *err)
 {
     if (settings->pairs_n == 0)
@@ -163,18 +187,10 @@ int tls_new(const struct tls_settings *settings, struct tls **ret_tls, struct er
     struct tls *tls = NEW(struct tls);
 
     pthread_mutex_init(&tls->lock, NULL);
-    tls->only_tls13 = settings->only_tls13;
-    tls->ciphers = text_or_null(settings->ciphers);
-    tls->ciphersuites = text_or_null(settings->ciphersuites);
-    tls->pairs = NEW_ARRAY(struct tls_file_pair, settings->pairs_n);
-    tls->pairs_n = settings->pairs_n;
-    for (size_t i = 0; i < tls->pairs_n; i++) {
-        tls->pairs[i].cert = mem_strdup(settings->pairs[i].cert);
-        tls->pairs[i].key = text_or_null(settings->pairs[i].key);
-    }
-    int rc = load_set(tls, &tls->current, err);
+    tls->settings = copy_settings(settings);
+    int rc = load_set(&tls->settings, &tls->current, err);
     if (rc < 0)
-        tls_free(TAKE(tls));
+        tls_free(tls);
     else
         *ret_tls = tls;
     return rc;
@@ -185,24 +201,24 @@ void tls_free(struct tls *tls)
     if (!tls)
         return;
     tls_set_unref(tls->current);
-    for (size_t i = 0; i < tls->pairs_n; i++) {
-        free((char *)tls->pairs[i].cert);
-        free((char *)tls->pairs[i].key);
-    }
-    free(tls->pairs);
-    free(tls->ciphers);
-    free(tls->ciphersuites);
+    free_settings(&tls->settings);
     pthread_mutex_destroy(&tls->lock);
     free(tls);
 }
 
-int tls_reload(struct tls *tls, struct error *err)
+int tls_reload(struct tls *tls, const struct tls_settings *settings, struct error *err)
 {
+    struct tls_settings copy = copy_settings(settings ? settings : &tls->settings);
     struct tls_set *fresh;
-    int rc = load_set(tls, &fresh, err);
+    int rc = copy.pairs_n > 0 ? load_set(&copy, &fresh, err)
+                              : error_set(err, ERR_INVALID, "TLS needs at least one certificate");
 
-    if (rc < 0)
+    if (rc < 0) {
+        free_settings(&copy);
         return rc;
+    }
+    free_settings(&tls->settings);
+    tls->settings = copy;
     pthread_mutex_lock(&tls->lock);
     struct tls_set *old = tls->current;
     tls->current = fresh;

@@ -37,8 +37,9 @@ struct tls_set; /* one generation of certificates */
 int tls_new(const struct tls_settings *settings, struct tls **ret_tls, struct error *err) MUST_USE;
 /* The connections must be gone. NULL is fine. */
 void tls_free(struct tls *tls);
-/* Any thread. Reads the same files again; on an error all stays as it is. Returns as tls_new. */
-int tls_reload(struct tls *tls, struct error *err) MUST_USE;
+/* One thread at a time. Reads the files of the new settings (NULL: the same ones again); on an
+ * error all stays as it is. Returns as tls_new. */
+int tls_reload(struct tls *tls, const struct tls_settings *settings, struct error *err) MUST_USE;
 
 /* Any thread. The generation in force, with a reference for the caller. */
 struct tls_set *tls_current(struct tls *tls);

@@ -140,7 +140,7 @@ int main(int argc, char **argv)
     while (clock_mono_ms() < s.end_ms) {
         line_wake_all(&s.line);
         net_read_counters(s.net);
-        if (tls_reload(s.tls, &err) < 0)
+        if (tls_reload(s.tls, NULL, &err) < 0)
             s.failures++;
         usleep(20000);
     }

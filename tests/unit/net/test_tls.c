@@ -140,12 +140,16 @@ Test(tls, the_certificate_is_chosen_by_name_and_reloaded_without_dropping_anybod
 
     cr_assert(client_open(&c, address) && client_start_tls(&c, NULL, 0));
     copy_file(f.cert[2], f.cert[0]); /* the key is not there yet: no pair */
-    cr_assert_lt(tls_reload(tls, NULL), 0);
+    cr_assert_lt(tls_reload(tls, NULL, NULL), 0);
     cr_assert(shows(address, NULL, "mail.example.org"));
     copy_file(f.key[2], f.key[0]);
-    rc = tls_reload(tls, NULL);
+    rc = tls_reload(tls, NULL, NULL);
     cr_assert_eq(rc, 0);
     cr_assert(shows(address, NULL, "c"));
+    struct tls_settings other = {.pairs = &pairs[1], .pairs_n = 1};
+    rc = tls_reload(tls, &other, NULL);
+    cr_assert_eq(rc, 0);
+    cr_assert(shows(address, NULL, "other.example.net"));
     cr_assert_str_eq(client_line(&c), "hello");
     client_say(&c, "echo still here\r\n");
     cr_assert_str_eq(client_line(&c), "still here");

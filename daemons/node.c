@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "daemons/node.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "lib/auth/directory.h"
+#include "lib/auth/login.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/mail/mail.h"
+#include "lib/mail/sweep.h"
+#include "lib/store/store.h"
+#include "protocols/imap/imap.h"
+#include "protocols/lmtp/lmtp.h"
+
+#define SWEEP_PAUSE_MS 1000
+#define SELF_SIGNED_DAYS 825 /* what Apple's clients take at most */
+
+/* ---- The parts below the network ---- */
+
+static int open_store(struct node *node, struct error *err)
+{
+    const struct conf *c = node->conf;
+    /* every worker may be in a call, the committer and the sweeper besides */
+    struct store_settings settings = {.pool_size = (int)c->threads.workers + 8};
+
+    if (mkdir(c->data, 0700) != 0 && errno != EEXIST)
+        return error_set(err, ERR_NOPERM, "cannot make the data folder %s: %m", c->data);
+    return store_open(c->store, &settings, &node->store, err);
+}
+
+static int open_auth(struct node *node, struct error *err)
+{
+    const struct conf *c = node->conf;
+    struct directory_options names = {.delimiter = *c->delivery.delimiter,
+                                      .default_domain = c->auth.default_domain};
+    struct auth_options options = {
+        .plaintext_without_tls = c->auth.plaintext_without_tls,
+        .cost = {.scheme = c->auth.scheme == CONF_HASH_YESCRYPT ? PASSWORD_YESCRYPT
+                                                                : PASSWORD_ARGON2ID,
+                 .argon2_memory = (uint32_t)(c->auth.argon2_memory >> 10),
+                 .argon2_passes = c->auth.argon2_passes,
+                 .yescrypt_cost = c->auth.yescrypt_cost,
+                 .scram_iterations = c->auth.scram_iterations},
+        .hash_threads = c->auth.hash_threads,
+        .cache_ttl_ms = c->auth.cache_ttl,
+        .cache_entries = c->auth.cache_entries,
+        .failure_delay_ms = c->auth.failure_delay,
+        .failure_delay_max_ms = c->auth.failure_delay_max,
+        .hostname = c->hostname,
+    };
+
+    node->directory = directory_new(node->store, &names);
+    return auth_new(node->directory, &options, &node->auth, err);
+}
+
+static int open_mail(struct node *node, struct error *err)
+{
+    const struct conf *c = node->conf;
+    struct mail_settings settings;
+
+    mail_settings_default(&settings);
+    settings.snapshot_records = (int)c->mail.snapshot_after;
+    settings.replica_bytes = c->cache.replicas;
+    settings.content_cache_bytes = c->cache.digests;
+    settings.message_max = c->limits.message_size;
+    settings.mailboxes_max = c->limits.mailboxes;
+    int rc = mail_new(node->store, NULL, &settings, &node->mail, err);
+    if (rc == 0)
+        node->sweeper = sweeper_start(node->mail, SWEEP_PAUSE_MS);
+    return rc;
+}
+
+/* ---- TLS ---- */
+
+static bool is_ours(const struct conf_listener *l, unsigned protocols)
+{
+    return protocols & 1u << l->protocol;
+}
+
+static bool wants_tls(const struct conf *c, unsigned protocols)
+{
+    for (size_t i = 0; i < c->listeners.n; i++)
+        if (is_ours(&c->listeners.items[i], protocols) &&
+            c->listeners.items[i].tls != CONF_TLS_NONE)
+            return true;
+    return false;
+}
+
+/* Until somebody brings a real certificate: one of our own, kept in the data folder. */
+static int use_self_signed(struct conf *c, struct error *err)
+{
+    char *cert = arena_printf(&c->arena, "%s/self-signed.crt", c->data);
+    char *key = arena_printf(&c->arena, "%s/self-signed.key", c->data);
+    struct conf_certificate *pair = ARENA_NEW(&c->arena, struct conf_certificate);
+    int rc = tls_make_self_signed(cert, key, &c->hostname, 1, SELF_SIGNED_DAYS, err);
+
+    if (rc < 0)
+        return rc;
+    log_text(LOG_WARN_, "self_signed",
+             "tls.certificates is empty: %s, which no client trusts by itself", cert);
+    *pair = (struct conf_certificate){.certificate = cert, .key = key};
+    c->tls.certificates.items = pair;
+    c->tls.certificates.n = 1;
+    return 0;
+}
+
+/* In the arena of conf. */
+static struct tls_settings tls_settings_of(struct conf *c)
+{
+    struct tls_file_pair *pairs =
+        arena_array(&c->arena, c->tls.certificates.n, sizeof *pairs);
+
+    for (size_t i = 0; i < c->tls.certificates.n; i++)
+        pairs[i] = (struct tls_file_pair){c->tls.certificates.items[i].certificate,
+                                          c->tls.certificates.items[i].key};
+    return (struct tls_settings){
+        .pairs = pairs,
+        .pairs_n = c->tls.certificates.n,
+        .only_tls13 = c->tls.min_version == CONF_TLS_1_3,
+        .ciphers = c->tls.ciphers,
+        .ciphersuites = c->tls.ciphersuites,
+    };
+}
+
+static int open_tls(struct node *node, struct error *err)
+{
+    struct conf *c = node->conf;
+
+    if (!wants_tls(c, node->protocols))
+        return 0;
+    int rc = c->tls.certificates.n == 0 ? use_self_signed(c, err) : 0;
+    if (rc < 0)
+        return rc;
+
+    struct tls_settings settings = tls_settings_of(c);
+
+    return tls_new(&settings, &node->tls, err);
+}
+
+static int reload_tls(struct node *node, struct conf *fresh, struct error *err)
+{
+    if (!node->tls)
+        return 0;
+    int rc = fresh->tls.certificates.n == 0 ? use_self_signed(fresh, err) : 0;
+    if (rc < 0)
+        return rc;
+
+    struct tls_settings settings = tls_settings_of(fresh);
+
+    return tls_reload(node->tls, &settings, err);
+}
+
+/* ---- Listeners ---- */
+
+static struct session_service *new_imap(struct node *node, const struct conf *c, bool starttls)
+{
+    struct imap_settings s;
+
+    imap_settings_default(&s);
+    s.starttls = starttls;
+    s.message_max = c->limits.message_size;
+    s.literal_max = (uint32_t)c->limits.literal;
+    s.command_max = (uint32_t)c->limits.command;
+    s.nesting_max = c->limits.nesting;
+    s.set_max = c->limits.sequence_set;
+    s.search_terms_max = c->limits.search_terms;
+    s.auth_failures = c->limits.auth_failures;
+    s.bad_commands = c->limits.bad_commands;
+    s.user_connections = c->limits.user_connections;
+    s.login_timeout_ms = c->limits.login_timeout;
+    s.idle_timeout_ms = c->limits.idle_timeout;
+    *VEC_PUSH(&node->imap) = imap_service_new(&s, node->mail, node->auth);
+    return node->imap.items[node->imap.n - 1];
+}
+
+static struct session_service *new_lmtp(struct node *node, const struct conf *c, bool starttls)
+{
+    struct lmtp_settings s = {
+        .smtp = {.hostname = c->hostname,
+                 .message_max = c->limits.message_size,
+                 .recipients_max = c->limits.recipients,
+                 .bad_commands = c->limits.bad_commands,
+                 .timeout_ms = c->limits.login_timeout * 5,
+                 .starttls = starttls},
+        .over_quota_permanent = c->delivery.over_quota == CONF_OVER_QUOTA_PERMANENT,
+    };
+
+    *VEC_PUSH(&node->lmtp) = lmtp_service_new(&s, node->mail, node->directory);
+    return node->lmtp.items[node->lmtp.n - 1];
+}
+
+/* lib/conf keeps v4 networks as mapped v6 ones. */
+static struct network *copy_networks(struct conf *c)
+{
+    struct network *ret = arena_array(&c->arena, c->proxy.networks.n + 1, sizeof *ret);
+
+    for (size_t i = 0; i < c->proxy.networks.n; i++) {
+        const struct conf_network *from = &c->proxy.networks.items[i];
+        bool v4 = IN6_IS_ADDR_V4MAPPED(&from->address) && from->bits >= 96;
+
+        ret[i].v6 = !v4;
+        ret[i].bits = (uint8_t)(v4 ? from->bits - 96 : from->bits);
+        memcpy(ret[i].bytes, from->address.s6_addr + (v4 ? 12 : 0), v4 ? 4 : 16);
+    }
+    return ret;
+}
+
+static const char *listener_address(struct conf *c, const struct conf_listener *l)
+{
+    if (*l->path)
+        return arena_printf(&c->arena, "unix:%s", l->path);
+    return arena_printf(&c->arena, strchr(l->address, ':') ? "[%s]:%u" : "%s:%u", l->address,
+                        l->port);
+}
+
+static struct session_service *new_service(struct node *node, const struct conf *c,
+                                           const struct conf_listener *l)
+{
+    bool starttls = l->tls == CONF_TLS_STARTTLS;
+
+    return l->protocol == CONF_IMAP ? new_imap(node, c, starttls) : new_lmtp(node, c, starttls);
+}
+
+static int open_listener(struct node *node, const struct conf_listener *l, struct error *err)
+{
+    struct conf *c = node->conf;
+    struct net_listener settings = {
+        .address = listener_address(c, l),
+        .implicit_tls = l->tls == CONF_TLS_IMPLICIT,
+        .tls = l->tls == CONF_TLS_NONE ? NULL : node->tls,
+        .unix_mode = l->mode,
+        .max_connections = l->max_connections,
+        .max_connections_per_client = l->max_per_address,
+        .proxy = l->proxy ? NET_PROXY_REQUIRED : NET_PROXY_OFF,
+        .proxy_networks = copy_networks(c),
+        .proxy_networks_n = c->proxy.networks.n,
+    };
+
+    return net_listen(node->net, &settings, new_service(node, c, l), err);
+}
+
+static void log_listener(const struct node *node, size_t i, const struct conf_listener *l)
+{
+    struct log_line line;
+
+    log_begin(&line, LOG_INFO_, "listening");
+    log_str(&line, "protocol", slice_str(conf_protocol_name(l->protocol)));
+    log_str(&line, "address", slice_str(net_listener_address(node->net, i)));
+    log_str(&line, "tls", slice_str(conf_tls_name(l->tls)));
+    log_end(&line);
+}
+
+static int open_net(struct node *node, struct error *err)
+{
+    const struct conf *c = node->conf;
+    struct net_settings settings = {.loops = c->threads.loops,
+                                    .workers = c->threads.workers,
+                                    .stall_ms = c->limits.write_timeout,
+                                    .drain_busy_ms = c->shutdown.drain};
+    int rc = net_new(&settings, &node->net, err);
+    size_t opened = 0;
+
+    for (size_t i = 0; rc == 0 && i < c->listeners.n; i++) {
+        if (!is_ours(&c->listeners.items[i], node->protocols))
+            continue;
+        rc = open_listener(node, &c->listeners.items[i], err);
+        if (rc == 0)
+            log_listener(node, opened++, &c->listeners.items[i]);
+    }
+    if (rc == 0 && opened == 0)
+        rc = error_set(err, ERR_INVALID, "no listener of this protocol is configured");
+    return rc;
+}
+
+/* Listeners are matched by their place in the list: it cannot change without a restart. */
+static void reload_services(struct node *node, const struct conf *fresh)
+{
+    const struct conf *c = node->conf;
+
+    for (size_t i = 0, ours = 0; i < c->listeners.n; i++)
+        if (is_ours(&c->listeners.items[i], node->protocols))
+            net_replace_service(node->net, ours++,
+                                new_service(node, fresh, &c->listeners.items[i]));
+}
+
+int node_reload(struct node *node, struct conf *fresh, struct error *err)
+{
+    int rc = reload_tls(node, fresh, err);
+
+    if (rc < 0)
+        return rc;
+    log_set_level((enum log_level)fresh->log.level);
+    reload_services(node, fresh);
+    return 0;
+}
+
+/* ---- The whole ---- */
+
+static int open_parts(struct node *node, struct error *err)
+{
+    int rc = open_store(node, err);
+
+    if (rc == 0)
+        rc = open_auth(node, err);
+    if (rc == 0)
+        rc = open_mail(node, err);
+    if (rc == 0)
+        rc = open_tls(node, err);
+    if (rc == 0)
+        rc = conf_check_serve(node->conf, err);
+    if (rc == 0)
+        rc = open_net(node, err);
+    return rc;
+}
+
+int node_new(struct conf *conf, unsigned protocols, struct node **ret_node, struct error *err)
+{
+    struct node *node = NEW(struct node);
+
+    node->conf = conf;
+    node->protocols = protocols;
+    int rc = open_parts(node, err);
+    if (rc < 0)
+        node_free(node);
+    else
+        *ret_node = node;
+    return rc;
+}
+
+void node_free(struct node *node)
+{
+    if (!node)
+        return;
+    net_free(node->net);
+    for (size_t i = 0; i < node->lmtp.n; i++)
+        lmtp_service_free(node->lmtp.items[i]);
+    for (size_t i = 0; i < node->imap.n; i++)
+        imap_service_free(node->imap.items[i]);
+    VEC_DONE(&node->lmtp);
+    VEC_DONE(&node->imap);
+    tls_free(node->tls);
+    sweeper_stop(node->sweeper);
+    if (node->auth)
+        auth_free(node->auth);
+    if (node->mail)
+        mail_free(node->mail);
+    if (node->directory)
+        directory_free(node->directory);
+    if (node->store)
+        store_close(node->store);
+    conf_free(node->conf);
+    free(node);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* node: all parts of one serving process, put together from its settings and taken apart again.
+ *
+ * Order matters: each part uses those above it in the struct, so node_free goes from the bottom up.
+ */
+#pragma once
+
+#include "lib/base/mem.h"
+#include "lib/conf/conf.h"
+#include "lib/net/net.h"
+
+struct node {
+    struct conf *conf; /* as of the start */
+    unsigned protocols;
+    struct store *store;
+    struct directory *directory;
+    struct auth *auth;
+    struct mail *mail;
+    struct sweeper *sweeper;
+    struct tls *tls; /* NULL: no listener wants it */
+    VEC(struct session_service *) imap, lmtp; /* also those that a reload has replaced */
+    struct net *net;
+};
+
+/* Takes conf over. Opens everything and listens, for the protocols of the mask (1 << enum
+ * conf_protocol). -ERR_x with a sentence for whoever starts the server; then nothing is left. */
+int node_new(struct conf *conf, unsigned protocols, struct node **ret_node,
+             struct error *err) MUST_USE;
+/* Connections that are open are broken: drain first. NULL is fine. */
+void node_free(struct node *node);
+/* Takes what a running node can take from newly read settings (the caller's; their arena grows):
+ * the log level, certificates, and for new connections the limits. -ERR_x: everything stays as it was. */
+int node_reload(struct node *node, struct conf *fresh, struct error *err) MUST_USE;
