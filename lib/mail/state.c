@@ -241,22 +241,35 @@ struct mailbox_iter mailbox_iter(const struct mailbox *box, uint32_t from_uid)
     return i;
 }
 
-bool mailbox_next(struct mailbox_iter *i, struct message *ret)
+bool mailbox_next_to(struct mailbox_iter *i, uint32_t last, struct message *ret)
 {
     while (i->segment < i->box->n_segments) {
-        const struct rows *rows = loaded(i->box->segments[i->segment]);
+        const struct segment *s = i->box->segments[i->segment];
+        const struct rows *rows;
+        const struct chunk *c;
 
-        if (i->chunk < rows->n && i->at < rows->chunks[i->chunk]->n) {
-            chunk_message(i->box, rows->chunks[i->chunk], i->at++, ret);
+        if (s->first > last)
+            return false;
+        rows = loaded(s);
+        c = rows->chunks[i->chunk];
+        if (i->at < c->n) {
+            if (c->uid[i->at] > last)
+                return false;
+            chunk_message(i->box, c, i->at++, ret);
             return true;
         }
         i->at = 0;
-        if (++i->chunk >= rows->n) {
+        if (++i->chunk == rows->n) {
             i->chunk = 0;
             i->segment++;
         }
     }
     return false;
+}
+
+bool mailbox_next(struct mailbox_iter *i, struct message *ret)
+{
+    return mailbox_next_to(i, UINT32_MAX, ret);
 }
 
 struct slice mailbox_value(const struct mailbox *box, struct slice key)

@@ -121,6 +121,8 @@ struct mailbox_iter {
 };
 struct mailbox_iter mailbox_iter(const struct mailbox *box, uint32_t from_uid);
 bool mailbox_next(struct mailbox_iter *i, struct message *ret);
+/* The same, but stays before the first message with a uid above `last`, and looks at no segment behind it. */
+bool mailbox_next_to(struct mailbox_iter *i, uint32_t last, struct message *ret);
 
 /* What changed between two versions of one mailbox (old before new): calls for each uid, in
  * order. Skips chunks that both share. NULL functions are not called. */

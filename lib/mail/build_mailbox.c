@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Intents about mailboxes and the account: create, rename, delete, subscribe, values, close. */
+#include "lib/base/mem.h"
+#include "lib/mail/build_impl.h"
+
+#define USES_ALL 255u
+#define KEY_MAX 255
+
+/* A mailbox name from outside as it will be, in the arena. */
+static int take_name(struct builder *b, struct intent *it, struct slice name, struct slice *ret)
+{
+    CLEANUP(buf_done) struct buf proper = buf_make(NAME_MAX_BYTES);
+    int r = name_normalise(name, &proper, &it->error);
+
+    if (r == 0)
+        *ret = arena_slice(b->arena, buf_slice(&proper));
+    return r;
+}
+
+/* Bytes of names and values may not grow without end: all of them are in every manifest. */
+static int check_total(const struct builder *b, struct intent *it, size_t more)
+{
+    const struct state *st = b->work;
+    size_t total = names_bytes(st->subscribed) + values_bytes(st->values) + more;
+
+    for (size_t i = 0; i < st->n_mailboxes; i++)
+        total += strlen(st->mailboxes[i]->name) + values_bytes(st->mailboxes[i]->values);
+    if (more && total > NAMES_TOTAL_MAX)
+        return refuse(it, ERR_LIMIT, "too many long names or values in the account");
+    return 0;
+}
+
+/* --- create ---------------------------------------------------------------------------------- */
+
+static int add_create(struct builder *b, struct intent *it, struct slice name, uint32_t uses)
+{
+    uint64_t uidvalidity = (uint64_t)b->work->last_uidvalidity + 1;
+    struct op *op;
+
+    for (size_t i = 0; i < b->fresh.n; i++)
+        uidvalidity = MAX(uidvalidity, (uint64_t)b->fresh.items[i].uidvalidity + 1);
+    uidvalidity = MAX(uidvalidity, b->work->seq);
+    if (uidvalidity > UINT32_MAX)
+        return refuse(it, ERR_LIMIT, "the account has used up its UIDVALIDITY values");
+    if (b->work->n_mailboxes + b->fresh.n >= b->limits->mailboxes_max)
+        return refuse(it, ERR_LIMIT, "too many mailboxes");
+    op = builder_op(b, OP_CREATE);
+    op->mailbox = MAILBOX_ID(b->work->seq, b->ops.n + b->fresh.n - 1);
+    op->name = name;
+    op->uidvalidity = (uint32_t)uidvalidity;
+    op->uses = uses & USES_ALL;
+    return 0;
+}
+
+/* RFC 3501 section 6.3.3: "the server SHOULD create any superior hierarchical names that are needed". */
+static int add_superiors(struct builder *b, struct intent *it, struct slice name)
+{
+    for (size_t i = 1; i < name.n; i++) {
+        struct slice superior = slice_sub(name, 0, i);
+        int r;
+
+        if (name.p[i] != '/' || state_mailbox_named(b->work, superior))
+            continue;
+        r = add_create(b, it, superior, 0);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* Creates name, which is not there yet, with its superiors. */
+static int create_all(struct builder *b, struct intent *it, struct slice name, uint32_t uses)
+{
+    size_t bytes = 0;
+    int r = add_superiors(b, it, name);
+
+    if (r == 0)
+        r = add_create(b, it, name, uses);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < b->fresh.n; i++)
+        bytes += b->fresh.items[i].name.n;
+    it->mailbox_id = b->fresh.items[b->fresh.n - 1].mailbox;
+    it->uidvalidity = b->fresh.items[b->fresh.n - 1].uidvalidity;
+    return check_total(b, it, bytes);
+}
+
+int judge_create(struct builder *b, struct build_item *item)
+{
+    struct intent *it = item->intent;
+    struct slice name;
+    int r = take_name(b, it, it->name, &name);
+
+    if (r < 0)
+        return r;
+    if (state_mailbox_named(b->work, name))
+        return refuse(it, ERR_EXISTS, "a mailbox of that name exists");
+    return create_all(b, it, name, it->uses);
+}
+
+/* --- rename ---------------------------------------------------------------------------------- */
+
+static bool is_below(struct slice name, struct slice superior)
+{
+    return name.n > superior.n && name.p[superior.n] == '/' && slice_starts(name, superior);
+}
+
+/* RFC 3501 section 6.3.5: "Renaming INBOX is permitted, and has special behavior. It moves all
+ * messages in INBOX to a new mailbox with the given name, leaving INBOX empty." */
+static int rename_inbox(struct builder *b, struct intent *it, const struct mailbox *inbox,
+                        struct slice name)
+{
+    struct message m;
+    struct op *op;
+    int r;
+
+    if (mailbox_needs(inbox, NULL, NULL, NULL))
+        return BUILD_NOT_LOADED;
+    r = create_all(b, it, name, 0);
+    if (r < 0)
+        return r;
+    for (struct mailbox_iter i = mailbox_iter(inbox, 0); mailbox_next(&i, &m);)
+        uidset_add(&it->done, m.uid);
+    if (!it->done.n)
+        return 0;
+    op = builder_op(b, OP_MOVE);
+    op->mailbox = inbox->id;
+    op->target = it->mailbox_id;
+    op->uid = it->uid = 1;
+    op->uids = it->done;
+    return 0;
+}
+
+static int compare_lengths(const void *a, const void *b)
+{
+    size_t x = strlen((*(const struct mailbox *const *)a)->name);
+    size_t y = strlen((*(const struct mailbox *const *)b)->name);
+
+    return (x > y) - (x < y);
+}
+
+/* The mailbox and its inferiors, shortest names first: so that a new name that is the old one of
+ * another in the same tree ("a/b" to "a" with "a/b/b") is free when its turn comes. */
+static const struct mailbox **whole_tree(struct builder *b, const struct mailbox *top, size_t *ret_n)
+{
+    const struct mailbox **boxes = arena_array(b->arena, b->work->n_mailboxes, sizeof *boxes);
+    size_t n = 0;
+
+    for (size_t i = 0; i < b->work->n_mailboxes; i++) {
+        const struct mailbox *box = b->work->mailboxes[i];
+
+        if (box == top || is_below(slice_str(box->name), slice_str(top->name)))
+            boxes[n++] = box;
+    }
+    qsort(boxes, n, sizeof *boxes, compare_lengths);
+    *ret_n = n;
+    return boxes;
+}
+
+static int add_rename(struct builder *b, struct intent *it, const struct mailbox *top,
+                      const struct mailbox *box, struct slice to)
+{
+    struct slice old = slice_str(top->name), from = slice_str(box->name), name;
+    const char *text = arena_printf(b->arena, "%.*s%s", SLICE_FMT(to), box->name + old.n);
+    const struct mailbox *there = state_mailbox_named(b->work, slice_str(text));
+    struct op *op;
+    int r;
+
+    if (there && there != top && !is_below(slice_str(there->name), old))
+        return refuse(it, ERR_EXISTS, "a mailbox of that name, or one below it, exists");
+    r = take_name(b, it, slice_str(text), &name);
+    if (r == 0 && name.n > from.n)
+        r = check_total(b, it, (name.n - from.n) * (b->fresh.n + 1));
+    if (r < 0)
+        return r;
+    op = builder_op(b, OP_RENAME);
+    op->mailbox = box->id;
+    op->name = name;
+    return 0;
+}
+
+int judge_rename(struct builder *b, struct build_item *item)
+{
+    struct intent *it = item->intent;
+    const struct mailbox *box = state_mailbox(b->work, it->mailbox), **boxes;
+    struct slice name;
+    size_t n;
+    int r = take_name(b, it, it->name, &name);
+
+    if (!box)
+        return refuse_missing(it);
+    if (r < 0)
+        return r;
+    if (state_mailbox_named(b->work, name))
+        return refuse(it, ERR_EXISTS, "a mailbox of that name exists");
+    if (state_is_inbox(box))
+        return rename_inbox(b, it, box, name);
+    if (is_below(name, slice_str(box->name)))
+        return refuse(it, ERR_NOPERM, "a mailbox cannot be moved below itself");
+    r = add_superiors(b, it, name);
+    boxes = whole_tree(b, box, &n);
+    for (size_t i = 0; i < n && r == 0; i++)
+        r = add_rename(b, it, box, boxes[i], name);
+    it->mailbox_id = box->id;
+    it->uidvalidity = box->uidvalidity;
+    return r;
+}
+
+/* --- the others ------------------------------------------------------------------------------ */
+
+int judge_delete(struct builder *b, struct build_item *item)
+{
+    struct intent *it = item->intent;
+    const struct mailbox *box = it->mailbox ? state_mailbox(b->work, it->mailbox)
+                                            : state_mailbox_named(b->work, it->name);
+
+    if (!box)
+        return refuse_missing(it);
+    if (state_is_inbox(box))
+        return refuse(it, ERR_NOPERM, "INBOX cannot be deleted");
+    if (mailbox_needs(box, NULL, NULL, NULL))
+        return BUILD_NOT_LOADED;
+    builder_op(b, OP_DELETE)->mailbox = it->mailbox_id = box->id;
+    return 0;
+}
+
+/* RFC 3501 section 6.3.6 lets the name be one that does not exist. */
+int judge_subscribe(struct builder *b, struct build_item *item)
+{
+    struct intent *it = item->intent;
+    struct slice name;
+    struct op *op;
+    int r = take_name(b, it, it->name, &name);
+
+    if (r < 0)
+        return r;
+    it->nothing = state_is_subscribed(b->work, name) == it->on;
+    if (it->nothing)
+        return 0;
+    op = builder_op(b, OP_SUBSCRIBE);
+    op->name = name;
+    op->on = it->on;
+    return check_total(b, it, it->on ? name.n : 0);
+}
+
+static int take_value(struct builder *b, struct intent *it, struct slice old, struct op *op)
+{
+    if (!it->key.n || it->key.n > KEY_MAX || slice_find(it->key, 0) >= 0)
+        return refuse(it, ERR_INVALID, "a key has 1 to 255 bytes and no NUL");
+    if (it->value.n > VALUE_MAX)
+        return refuse(it, ERR_TOOBIG, "a value is too long");
+    it->nothing = slice_eq(old, it->value);
+    if (it->nothing) {
+        b->fresh.n--;
+        return 0;
+    }
+    op->key = arena_slice(b->arena, it->key);
+    op->value = arena_slice(b->arena, it->value);
+    return check_total(b, it, it->value.n ? it->key.n + it->value.n : 0);
+}
+
+int judge_set(struct builder *b, struct build_item *item)
+{
+    struct intent *it = item->intent;
+    const struct mailbox *box = state_mailbox(b->work, it->mailbox);
+    struct op *op;
+
+    if (!box)
+        return refuse_missing(it);
+    it->mailbox_id = box->id;
+    it->nothing = !it->key.n && box->uses == (it->uses & USES_ALL);
+    if (it->nothing)
+        return 0;
+    op = builder_op(b, OP_SET);
+    op->mailbox = box->id;
+    if (it->key.n)
+        return take_value(b, it, mailbox_value(box, it->key), op);
+    op->has_uses = true;
+    op->uses = it->uses & USES_ALL;
+    return 0;
+}
+
+static bool is_number(struct slice key)
+{
+    return slice_eq(key, S(VALUE_QUOTA_BYTES)) || slice_eq(key, S(VALUE_QUOTA_MESSAGES)) ||
+           slice_eq(key, S(VALUE_UNDELETE_MS));
+}
+
+int judge_account(struct builder *b, struct build_item *item)
+{
+    struct intent *it = item->intent;
+    uint64_t v;
+
+    if (is_number(it->key) && it->value.n && !slice_to_u64(it->value, UINT64_MAX, &v))
+        return refuse(it, ERR_INVALID, "this value must be a number");
+    return take_value(b, it, state_value(b->work, it->key), builder_op(b, OP_ACCOUNT));
+}
+
+int judge_close(struct builder *b, struct build_item *item)
+{
+    builder_op(b, OP_CLOSE);
+    return 0;
+}
