@@ -31,9 +31,9 @@
 struct store;
 struct directory;
 
-#define ADDRESS_MAX 320            /* bytes of a normalised address (RFC 5321: 64 + "@" + 255) */
+#define ADDRESS_MAX           320  /* bytes of a normalised address (RFC 5321: 64 + "@" + 255) */
 #define DIRECTORY_TARGETS_MAX 1000 /* of one alias, and of one resolution in all */
-#define DIRECTORY_DEPTH_MAX 10     /* alias of alias of ... */
+#define DIRECTORY_DEPTH_MAX   10   /* alias of alias of ... */
 
 struct directory_options {
     char delimiter;             /* between user and detail ("+"); 0: addresses have no detail */
@@ -41,20 +41,21 @@ struct directory_options {
 };
 
 /* Does not own the store. Options are copied. */
-struct directory *directory_new(struct store *store, const struct directory_options *options)
-    MUST_USE;
+struct directory *directory_new(struct store *store,
+                                const struct directory_options *options) MUST_USE;
 void directory_free(struct directory *d);
 
 /* ---- names ---- */
 
 /* A checked and normalised address: NFC, lower case; domain as A-labels.
- * ("Jörg+News@Bücher.example" is user "jörg", detail "News", domain "xn--bcher-kva.example".) The detail keeps its case. */
+ * ("Jörg+News@Bücher.example" is user "jörg", detail "News", domain "xn--bcher-kva.example".) The
+ * detail keeps its case. */
 struct address {
-    const char *key;    /* user@domain, without detail */
+    const char *key; /* user@domain, without detail */
     const char *user;
     const char *detail; /* "" if none */
     const char *domain;
-    const char *full;   /* user+detail@domain, the detail in lower case; equals key without one */
+    const char *full; /* user+detail@domain, the detail in lower case; equals key without one */
 };
 
 /* A mailbox of RFC 5321/6531 without the angle brackets: dot-string or quoted local part (quotes
@@ -63,8 +64,8 @@ struct address {
 int address_parse(const struct directory *d, struct slice text, bool catch_all, struct arena *a,
                   struct address *ret, struct error *err) MUST_USE;
 /* A domain by IDNA 2008 (UTS 46), lower case, A-labels. 0 or -ERR_INVALID. */
-int domain_normalise(struct slice text, struct arena *a, const char **ret, struct error *err)
-    MUST_USE;
+int domain_normalise(struct slice text, struct arena *a, const char **ret,
+                     struct error *err) MUST_USE;
 
 /* ---- accounts ---- */
 
@@ -105,11 +106,11 @@ int directory_account_find(struct directory *d, struct slice login, struct arena
                            struct directory_account *ret, struct error *err) MUST_USE;
 /* Writes everything but id, login, created. account->version guards and is renewed.
  * -ERR_CONFLICT somebody changed it since it was read; -ERR_NOTFOUND. */
-int directory_account_update(struct directory *d, struct directory_account *account, struct error *err)
-    MUST_USE;
-/* account as read. -ERR_EXISTS, -ERR_CONFLICT, -ERR_NOTFOUND (domain), -ERR_INVALID. */
-int directory_account_rename(struct directory *d, struct directory_account *account, struct slice login,
+int directory_account_update(struct directory *d, struct directory_account *account,
                              struct error *err) MUST_USE;
+/* account as read. -ERR_EXISTS, -ERR_CONFLICT, -ERR_NOTFOUND (domain), -ERR_INVALID. */
+int directory_account_rename(struct directory *d, struct directory_account *account,
+                             struct slice login, struct error *err) MUST_USE;
 /* Closes it: nobody logs in and no mail comes any more. close(context, id) (NULL: none) runs when
  * the account is marked, before its address is free again. May be repeated after a failure. */
 int directory_account_close(struct directory *d, uint64_t id,
@@ -119,7 +120,8 @@ int directory_account_close(struct directory *d, uint64_t id,
 int directory_account_forget(struct directory *d, uint64_t id, struct error *err) MUST_USE;
 /* In order of id, at most `limit` with id > after. *ret_n 0: there are no more. */
 int directory_account_list(struct directory *d, uint64_t after, size_t limit, struct arena *a,
-                           struct directory_account **ret, size_t *ret_n, struct error *err) MUST_USE;
+                           struct directory_account **ret, size_t *ret_n,
+                           struct error *err) MUST_USE;
 
 /* ---- addresses and domains ---- */
 

@@ -3,10 +3,10 @@
  * slow and logging in again cheap.
  *
  * Unknown, disabled and password-less accounts cost the same work and get the same answer as a
- * wrong password. A failure is answered late: the call returns at once with the time before which the
- * answer must not be sent (the session waits for it as its deadline; no worker sleeps). Failures
- * are counted per client address (IPv6: per /64) and per login, in memory, and halve every ten
- * minutes; past AUTH_FREE_FAILURES attempts that come before the last delay is over are refused
+ * wrong password. A failure is answered late: the call returns at once with the time before which
+ * the answer must not be sent (the session waits for it as its deadline; no worker sleeps).
+ * Failures are counted per client address (IPv6: per /64) and per login, in memory, and halve every
+ * ten minutes; past AUTH_FREE_FAILURES attempts that come before the last delay is over are refused
  * without a look at the password, unless this client has logged in to this account before.
  *
  * A login that succeeded is remembered for a while under a keyed hash (the key is drawn once per
@@ -32,9 +32,9 @@ struct auth;
 
 struct auth_options {
     bool plaintext_without_tls;
-    struct password_cost cost;  /* what unknown users cost; and of new passwords */
-    unsigned hash_threads;      /* at once; 0: one per core */
-    int64_t cache_ttl_ms;       /* 0: remember no logins */
+    struct password_cost cost; /* what unknown users cost; and of new passwords */
+    unsigned hash_threads;     /* at once; 0: one per core */
+    int64_t cache_ttl_ms;      /* 0: remember no logins */
     unsigned cache_entries;
     int64_t failure_delay_ms;     /* of the first failure; doubles with each further one ... */
     int64_t failure_delay_max_ms; /* ... up to this */

@@ -17,7 +17,7 @@
 #include "lib/base/buf.h"
 #include "lib/base/err.h"
 
-#define PASSWORD_MAX 1024      /* bytes; longer ones are -ERR_LIMIT, before any work */
+#define PASSWORD_MAX      1024 /* bytes; longer ones are -ERR_LIMIT, before any work */
 #define PASSWORD_HASH_MAX 1024 /* bytes of a stored hash */
 
 enum password_scheme { PASSWORD_ARGON2ID, PASSWORD_YESCRYPT };
@@ -30,17 +30,18 @@ struct password_cost {
     uint32_t scram_iterations; /* 0: make no verifier; else 4096-65536 */
 };
 
-/* RFC 4013 (stored strings: unassigned code points are refused) by ICU; a prepared name or
- * password is appended. -ERR_INVALID not UTF-8, prohibited characters, mixed directions, or
- * nothing is left; -ERR_LIMIT. */
+/* RFC 4013 by ICU; the prepared name or password is appended. Code points that Unicode 3.2 did not
+ * know are let through (people use emoji in passwords, and stringprep leaves them as they are).
+ * -ERR_INVALID empty, not UTF-8, prohibited characters, mixed directions, or nothing is left;
+ * -ERR_LIMIT. */
 int password_prepare(struct slice in, struct buf *out, struct error *err) MUST_USE;
 
 /* A new hash ("$argon2id$..." or "$y$...") of a password as typed. -ERR_INVALID, -ERR_LIMIT. */
 int password_hash(struct slice password, const struct password_cost *cost, struct buf *out,
                   struct error *err) MUST_USE;
 /* A new "SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey". Same ladder. */
-int password_scram(struct slice password, uint32_t iterations, struct buf *out, struct error *err)
-    MUST_USE;
+int password_scram(struct slice password, uint32_t iterations, struct buf *out,
+                   struct error *err) MUST_USE;
 /* The same with a given salt: for tests and for fake verifiers. `prepared` is SASLprep'd. */
 void password_scram_salted(struct slice prepared, struct slice salt, uint32_t iterations,
                            struct buf *out);
@@ -54,7 +55,7 @@ int password_verify(struct slice password, const char *hash) MUST_USE;
 bool password_hash_known(const char *hash);
 
 /* A random password for people: 20 letters and digits without look-alikes, in groups of five;
- * 98 bits. */
+ * 99 bits. */
 void password_random(struct buf *out);
 
 /* Lets at most `slots` threads compute hashes at once, so that logins cannot take all workers' time

@@ -21,7 +21,7 @@
 struct sasl_exchange;
 
 #define SASL_MECHANISMS_MAX 4
-#define SASL_RESPONSE_MAX 4096 /* raw bytes; a longer one is -ERR_LIMIT */
+#define SASL_RESPONSE_MAX   4096 /* raw bytes; a longer one is -ERR_LIMIT */
 
 /* What this client may use now, best first ("SCRAM-SHA-256-PLUS", ...), for CAPABILITY, EHLO and
  * CAPA. Depends on the peer: look again after STARTTLS. Returns how many. */

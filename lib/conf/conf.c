@@ -72,15 +72,15 @@ static int finish_store(struct conf *c, struct error *err)
     static const char sqlite[] = "sqlite:";
 
     if (strncmp(c->store, sqlite, strlen(sqlite)) == 0) {
-        c->store = arena_printf(&c->arena, "%s%s", sqlite,
-                                below_data(c, c->store + strlen(sqlite)));
+        c->store =
+            arena_printf(&c->arena, "%s%s", sqlite, below_data(c, c->store + strlen(sqlite)));
         return 0;
     }
     if (strncmp(c->store, "mongodb://", 10) == 0 || strncmp(c->store, "mongodb+srv://", 14) == 0 ||
         strcmp(c->store, "memory:") == 0)
         return 0;
-    return error_set(err, ERR_INVALID,
-                     "%s: store: \"sqlite:FILE\" or \"mongodb://...\" is wanted", c->file);
+    return error_set(err, ERR_INVALID, "%s: store: \"sqlite:FILE\" or \"mongodb://...\" is wanted",
+                     c->file);
 }
 
 static int finish_listener(struct conf *c, struct conf_listener *l, struct error *err)

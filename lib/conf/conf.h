@@ -89,8 +89,8 @@ struct conf {
     struct {
         bool plaintext_without_tls;
         const char *default_domain; /* for logins and addresses without one; "": refused */
-        int scheme;             /* enum conf_hash, for new passwords */
-        uint64_t argon2_memory; /* bytes */
+        int scheme;                 /* enum conf_hash, for new passwords */
+        uint64_t argon2_memory;     /* bytes */
         unsigned argon2_passes;
         unsigned yescrypt_cost;    /* 1-11, crypt(5) */
         unsigned scram_iterations; /* for new passwords */
@@ -101,19 +101,19 @@ struct conf {
         int64_t failure_delay_max; /* ms */
     } auth;
     struct {
-        uint64_t message_size;     /* largest message by LMTP and APPEND */
-        uint64_t literal;          /* largest literal that is not a message */
-        uint64_t command;          /* one command with its non-message literals */
-        unsigned nesting;          /* parentheses in a command */
-        unsigned search_terms;     /* keys in one SEARCH */
-        unsigned sequence_set;     /* ranges in one set */
-        unsigned recipients;       /* of one LMTP transaction */
-        unsigned mailboxes;        /* of one account */
-        int64_t idle_timeout;      /* ms without a command, after login (RFC 3501: 30 min at least) */
-        int64_t login_timeout;     /* ms from the connection to the login */
-        int64_t write_timeout;     /* ms without progress on the client's side */
-        unsigned auth_failures;    /* then the connection is closed */
-        unsigned bad_commands;     /* in a row, then the connection is closed */
+        uint64_t message_size;  /* largest message by LMTP and APPEND */
+        uint64_t literal;       /* largest literal that is not a message */
+        uint64_t command;       /* one command with its non-message literals */
+        unsigned nesting;       /* parentheses in a command */
+        unsigned search_terms;  /* keys in one SEARCH */
+        unsigned sequence_set;  /* ranges in one set */
+        unsigned recipients;    /* of one LMTP transaction */
+        unsigned mailboxes;     /* of one account */
+        int64_t idle_timeout;   /* ms without a command, after login (RFC 3501: 30 min at least) */
+        int64_t login_timeout;  /* ms from the connection to the login */
+        int64_t write_timeout;  /* ms without progress on the client's side */
+        unsigned auth_failures; /* then the connection is closed */
+        unsigned bad_commands;  /* in a row, then the connection is closed */
         unsigned user_connections; /* of one account in this process; 0: no limit */
     } limits;
     struct {

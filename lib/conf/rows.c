@@ -3,13 +3,13 @@
 
 #include "lib/conf/conf.h"
 
-#define KIB UINT64_C(1024)
-#define MIB (KIB * 1024)
-#define GIB (MIB * 1024)
+#define KIB    UINT64_C(1024)
+#define MIB    (KIB * 1024)
+#define GIB    (MIB * 1024)
 #define SECOND UINT64_C(1000)
 #define MINUTE (60 * SECOND)
-#define HOUR (60 * MINUTE)
-#define DAY (24 * HOUR)
+#define HOUR   (60 * MINUTE)
+#define DAY    (24 * HOUR)
 
 static const char *const protocols[] = {"imap", "lmtp", NULL};
 static const char *const tls_modes[] = {"none", "starttls", "implicit", NULL};
@@ -120,8 +120,8 @@ const struct conf_row conf_rows[] = {
      .help = "Put behind logins and addresses that have no domain; left out: these are refused."},
     {"auth.scheme", CONF_ENUM, AT(auth.scheme), "\"argon2id\"", .choices = schemes,
      .help = "How new passwords are hashed."},
-    {"auth.argon2_memory", CONF_SIZE, AT(auth.argon2_memory), "\"19M\"", .min = MIB,
-     .max = 4 * GIB, .help = "Memory of one argon2id hash. Stored hashes keep what they have."},
+    {"auth.argon2_memory", CONF_SIZE, AT(auth.argon2_memory), "\"19M\"", .min = MIB, .max = 4 * GIB,
+     .help = "Memory of one argon2id hash. Stored hashes keep what they have."},
     {"auth.argon2_passes", CONF_UINT, AT(auth.argon2_passes), "2", .min = 1, .max = 100,
      .help = "Passes over that memory."},
     {"auth.yescrypt_cost", CONF_UINT, AT(auth.yescrypt_cost), "5", .min = 1, .max = 11,

@@ -31,12 +31,12 @@ struct conf_row {
     size_t offset; /* in struct conf; of a member: in its item */
     const char *dflt;
     uint64_t min, max;
-    bool reload; /* a reload changes it in a running server */
-    bool secret; /* may hold a password: masked when shown */
-    const char *const *choices;        /* of an enum, NULL behind the last */
-    const struct conf_row *members;    /* of groups, name NULL behind the last */
-    size_t item_size, line_offset;     /* of groups */
-    const char *help; /* sentences for the manual and the sample file */
+    bool reload;                    /* a reload changes it in a running server */
+    bool secret;                    /* may hold a password: masked when shown */
+    const char *const *choices;     /* of an enum, NULL behind the last */
+    const struct conf_row *members; /* of groups, name NULL behind the last */
+    size_t item_size, line_offset;  /* of groups */
+    const char *help;               /* sentences for the manual and the sample file */
 };
 
 /* Ends with a row without a name. Sections stand before their settings. */

@@ -9,9 +9,9 @@
 #include "lib/conf/rows.h"
 #include "lib/conf/value.h"
 
-#define TEXT_MAX ((size_t)1 << 20)
+#define TEXT_MAX      ((size_t)1 << 20)
 #define COMMENT_WIDTH 96
-#define ROFF_WIDTH 76
+#define ROFF_WIDTH    76
 
 /* The last part of a name: how it is written inside its section. */
 static const char *tail(const char *name)
@@ -209,12 +209,15 @@ static void roff(const char *text, struct buf *out)
 
 static const char *type_name(const struct conf_row *row)
 {
-    static const char *const names[] = {
-        [CONF_BOOL] = "true or false", [CONF_UINT] = "number",
-        [CONF_SIZE] = "size",          [CONF_DURATION] = "duration",
-        [CONF_STRING] = "string",      [CONF_ENUM] = "word",
-        [CONF_MODE] = "octal string",  [CONF_NETWORKS] = "list of networks",
-        [CONF_GROUPS] = "list of groups"};
+    static const char *const names[] = {[CONF_BOOL] = "true or false",
+                                        [CONF_UINT] = "number",
+                                        [CONF_SIZE] = "size",
+                                        [CONF_DURATION] = "duration",
+                                        [CONF_STRING] = "string",
+                                        [CONF_ENUM] = "word",
+                                        [CONF_MODE] = "octal string",
+                                        [CONF_NETWORKS] = "list of networks",
+                                        [CONF_GROUPS] = "list of groups"};
 
     return names[row->type];
 }

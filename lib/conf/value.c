@@ -15,9 +15,11 @@ struct unit {
 };
 
 /* Largest first: writing takes the first that divides the value. */
-static const struct unit size_units[] = {
-    {"T", UINT64_C(1) << 40}, {"G", UINT64_C(1) << 30}, {"M", UINT64_C(1) << 20},
-    {"K", UINT64_C(1) << 10}, {"", 1}};
+static const struct unit size_units[] = {{"T", UINT64_C(1) << 40},
+                                         {"G", UINT64_C(1) << 30},
+                                         {"M", UINT64_C(1) << 20},
+                                         {"K", UINT64_C(1) << 10},
+                                         {"", 1}};
 static const struct unit duration_units[] = {
     {"d", 86400000}, {"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}};
 
@@ -351,8 +353,8 @@ int value_check_names(const struct conf_row *rows, const config_setting_t *group
         if (row->name)
             continue;
         meant = nearest(rows, prefix, config_setting_name(s));
-        return value_error(s, &here, err, "there is no such setting%s%s%s",
-                           meant ? " (is it " : "", meant ? meant : "", meant ? "?)" : "");
+        return value_error(s, &here, err, "there is no such setting%s%s%s", meant ? " (is it " : "",
+                           meant ? meant : "", meant ? "?)" : "");
     }
     return 0;
 }
@@ -462,7 +464,7 @@ void value_write(const struct conf_row *row, const void *base, bool mask, struct
         value_write_size(*(const uint64_t *)v, out);
         break;
     case CONF_DURATION:
-        value_write_duration((uint64_t)*(const int64_t *)v, out);
+        value_write_duration((uint64_t) * (const int64_t *)v, out);
         break;
     case CONF_STRING:
         if (mask && row->secret)

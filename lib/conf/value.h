@@ -20,8 +20,8 @@ struct conf_place {
 int value_read(const struct conf_row *row, const config_setting_t *s, const struct conf_place *at,
                struct arena *a, void *base, struct error *err) MUST_USE;
 /* The row's default, by the same way. */
-int value_default(const struct conf_row *row, struct arena *a, void *base, struct error *err)
-    MUST_USE;
+int value_default(const struct conf_row *row, struct arena *a, void *base,
+                  struct error *err) MUST_USE;
 /* Refuses members of the group that no row in `rows` names. prefix: "limits." or "". */
 int value_check_names(const struct conf_row *rows, const config_setting_t *group,
                       const char *prefix, const struct conf_place *at, struct error *err) MUST_USE;

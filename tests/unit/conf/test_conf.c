@@ -65,14 +65,16 @@ Test(conf, a_whole_file_is_read)
     static const struct {
         const char *address;
         bool in;
-    } cases[] = {{"::ffff:10.1.255.1", true}, {"::ffff:10.2.0.1", false},
-                 {"2001:db8:1::1", true},     {"2001:db9::1", false},
-                 {"::ffff:192.0.2.1", true},  {"::ffff:192.0.2.2", false},
+    } cases[] = {{"::ffff:10.1.255.1", true},
+                 {"::ffff:10.2.0.1", false},
+                 {"2001:db8:1::1", true},
+                 {"2001:db9::1", false},
+                 {"::ffff:192.0.2.1", true},
+                 {"::ffff:192.0.2.2", false},
                  {"::1", false}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         cr_assert(inet_pton(AF_INET6, cases[i].address, &a) == 1);
-        cr_expect(conf_network_has(c->proxy.networks.items, c->proxy.networks.n, &a) ==
-                      cases[i].in,
+        cr_expect(conf_network_has(c->proxy.networks.items, c->proxy.networks.n, &a) == cases[i].in,
                   "%s", cases[i].address);
     }
     conf_free(c);

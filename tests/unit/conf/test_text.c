@@ -63,9 +63,9 @@ Test(text, the_sample_means_the_defaults)
     char *save = NULL, *text = slice_dup(buf_slice(&sample));
     for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
         char *hash = strstr(line, "# "), *equals = strstr(line, " = ");
-        bool setting = hash && equals && line[strlen(line) - 1] == ';' &&
-                       hash + 2 + strspn(hash + 2, "abcdefghijklmnopqrstuvwxyz_0123456789") ==
-                           equals;
+        bool setting =
+            hash && equals && line[strlen(line) - 1] == ';' &&
+            hash + 2 + strspn(hash + 2, "abcdefghijklmnopqrstuvwxyz_0123456789") == equals;
 
         buf_printf(&bare, "%s\n", setting ? hash + 2 : line);
     }
@@ -105,7 +105,8 @@ Test(text, passwords_in_uris_are_masked)
     CLEANUP(buf_done) struct buf seen = buf_make(1000);
     struct conf *c = NULL;
 
-    cr_assert(conf_parse("store = \"mongodb://me:geh@im@h1,h2/mail?x=a:b@c\";", "t", &c, NULL) == 0);
+    cr_assert(conf_parse("store = \"mongodb://me:geh@im@h1,h2/mail?x=a:b@c\";", "t", &c, NULL) ==
+              0);
     conf_each(c, note, &seen);
     cr_assert_str_eq(buf_cstr(&seen), "\"mongodb://me:***@h1,h2/mail?x=a:b@c\" 0");
     conf_free(c);

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Values of the directory's tables. Formats only grow:
+ *
+ *   account  version(1) = 1, then fields: tag(varint) value(string). Unknown fields are kept.
+ *   address  version(1) = 1, kind(1): 1 login: account(8); 2 alias: n(varint) n x target(string)
+ *   domain   version(1) = 1
+ */
+#include <string.h>
+
+#include "lib/auth/directory_impl.h"
+#include "lib/base/mem.h"
+
+#define FORMAT 1
+
+/* Numbers are stored: never change or reuse them. */
+enum account_tag {
+    TAG_LOGIN = 1,
+    TAG_DISPLAY = 2,
+    TAG_STATUS = 3,
+    TAG_CREATED = 4,
+    TAG_MESSAGE_SIZE = 5,
+    TAG_CONNECTIONS = 6,
+    TAG_HASH = 7,
+    TAG_SCRAM = 8,
+};
+
+enum address_kind { ADDRESS_LOGIN = 1, ADDRESS_ALIAS = 2 };
+
+static void add_text(struct buf *out, enum account_tag tag, const char *text)
+{
+    if (!text || !*text)
+        return;
+    buf_add_varint(out, tag);
+    buf_add_string(out, slice_str(text));
+}
+
+static void add_number(struct buf *out, enum account_tag tag, uint64_t v)
+{
+    uint8_t bytes[8];
+
+    if (v == 0)
+        return;
+    put_be64(bytes, v);
+    buf_add_varint(out, tag);
+    buf_add_string(out, slice_of(bytes, sizeof bytes));
+}
+
+void account_encode(const struct directory_account *account, struct buf *out)
+{
+    buf_add_byte(out, FORMAT);
+    add_text(out, TAG_LOGIN, account->login);
+    add_text(out, TAG_DISPLAY, account->display);
+    add_number(out, TAG_STATUS, account->status);
+    add_number(out, TAG_CREATED, (uint64_t)account->created_ms);
+    add_number(out, TAG_MESSAGE_SIZE, account->message_size);
+    add_number(out, TAG_CONNECTIONS, account->connections);
+    add_text(out, TAG_HASH, account->hash);
+    add_text(out, TAG_SCRAM, account->scram);
+    buf_add_slice(out, account->unknown);
+}
+
+static uint64_t number(struct slice value)
+{
+    return value.n == 8 ? get_be64(value.p) : 0;
+}
+
+/* False: of no tag that we know. */
+static bool account_field(uint64_t tag, struct slice value, struct arena *a,
+                          struct directory_account *ret)
+{
+    switch (tag) {
+    case TAG_LOGIN:
+        ret->login = arena_str(a, value);
+        return true;
+    case TAG_DISPLAY:
+        ret->display = arena_str(a, value);
+        return true;
+    case TAG_STATUS:
+        ret->status = (enum account_status)number(value);
+        return true;
+    case TAG_CREATED:
+        ret->created_ms = (int64_t)number(value);
+        return true;
+    case TAG_MESSAGE_SIZE:
+        ret->message_size = number(value);
+        return true;
+    case TAG_CONNECTIONS:
+        ret->connections = (unsigned)number(value);
+        return true;
+    case TAG_HASH:
+        ret->hash = arena_str(a, value);
+        return true;
+    case TAG_SCRAM:
+        ret->scram = arena_str(a, value);
+        return true;
+    default:
+        return false;
+    }
+}
+
+int account_decode(struct slice value, struct arena *a, struct directory_account *ret,
+                   struct error *err)
+{
+    struct directory_account out = {.login = "", .display = "", .hash = "", .scram = ""};
+    CLEANUP(buf_done) struct buf unknown = buf_make(DIRECTORY_VALUE_MAX);
+    struct cursor c = cursor_of(value);
+
+    if (cursor_u8(&c) != FORMAT)
+        return error_set(err, ERR_INTERNAL, "an account's document is of an unknown format");
+    while (cursor_left(&c)) {
+        const uint8_t *start = c.p;
+        uint64_t tag = cursor_varint(&c);
+        struct slice field = cursor_string(&c);
+
+        if (!c.bad && !account_field(tag, field, a, &out))
+            buf_add(&unknown, start, (size_t)(c.p - start));
+    }
+    if (c.bad || !*out.login || out.status < ACCOUNT_ENABLED || out.status > ACCOUNT_CLOSING)
+        return error_set(err, ERR_INTERNAL, "an account's document is damaged");
+    out.unknown = arena_slice(a, buf_slice(&unknown));
+    *ret = out;
+    return 0;
+}
+
+void alias_encode(const struct directory_alias *alias, struct buf *out)
+{
+    buf_add_byte(out, FORMAT);
+    buf_add_byte(out, alias->account ? ADDRESS_LOGIN : ADDRESS_ALIAS);
+    if (alias->account) {
+        buf_add_be64(out, alias->account);
+        return;
+    }
+    buf_add_varint(out, alias->targets_n);
+    for (size_t i = 0; i < alias->targets_n; i++)
+        buf_add_string(out, slice_str(alias->targets[i]));
+}
+
+int alias_decode(struct slice value, struct arena *a, struct directory_alias *ret,
+                 struct error *err)
+{
+    struct directory_alias out = {0};
+    struct cursor c = cursor_of(value);
+    uint8_t format = cursor_u8(&c), kind = cursor_u8(&c);
+    uint64_t n;
+
+    if (format != FORMAT || (kind != ADDRESS_LOGIN && kind != ADDRESS_ALIAS))
+        return error_set(err, ERR_INTERNAL, "an address's document is of an unknown format");
+    if (kind == ADDRESS_LOGIN) {
+        out.account = cursor_be64(&c);
+    } else {
+        n = cursor_varint(&c);
+        /* Each target takes a byte at least. */
+        if (n > cursor_left(&c) || n > DIRECTORY_TARGETS_MAX)
+            c.bad = true;
+        out.targets = arena_array(a, c.bad ? 0 : n, sizeof *out.targets);
+        while (!c.bad && out.targets_n < n)
+            out.targets[out.targets_n++] = arena_str(a, cursor_string(&c));
+    }
+    if (c.bad || (kind == ADDRESS_LOGIN && out.account == 0))
+        return error_set(err, ERR_INTERNAL, "an address's document is damaged");
+    *ret = out;
+    return 0;
+}
