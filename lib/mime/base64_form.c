@@ -3,6 +3,7 @@
 
 #define X (-1)
 #define PAD (-2)
+#define ENCODE_SLACK 64
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -206,7 +207,13 @@ bool base64_form_encode(const struct base64_form *f, struct slice decoded, uint6
     at = k ? k + breaks(f, k - 1) * f->nl : 0;
     col = k && f->line ? (f->col + k - 1) % f->line + 1 : f->col;
     /* a quantum may have a line end before each of its characters, and `at` is a bit before from */
+    if (to - from > out->max - out->n) {
+        out->full = true;
+        return false;
+    }
+    out->max += ENCODE_SLACK; /* what is beyond `to` is written and not counted */
     start = p = buf_reserve(out, (size_t)(to - at) + 16);
+    out->max -= ENCODE_SLACK;
     if (!start)
         return false;
     for (; q < count && at + (uint64_t)(p - start) < to; q++) {
