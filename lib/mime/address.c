@@ -47,6 +47,28 @@ static void add_mended(struct reader *r)
     add(r);
 }
 
+/* Words between dots; dots may also come first, last or twice, as real addresses have them, and
+ * blanks around them (obs-local-part). */
+static int read_dotted(struct reader *r)
+{
+    int ret = -1;
+
+    for (;;) {
+        while (scan_peek(&r->s) == '.') {
+            buf_add_byte(&r->text, '.');
+            r->s.p++;
+            ret = scan_cfws(&r->s);
+            if (ret <= 0)
+                return ret;
+        }
+        if (scan_peek(&r->s) == '@')
+            return ret;
+        ret = scan_atom(&r->s, &r->text);
+        if (ret <= 0 || *r->s.p != '.')
+            return ret;
+    }
+}
+
 static int read_local_part(struct reader *r)
 {
     int ret;
@@ -55,7 +77,7 @@ static int read_local_part(struct reader *r)
     if (scan_peek(&r->s) == '"')
         ret = scan_quoted_string(&r->s, &r->text);
     else
-        ret = scan_dot_atom(&r->s, &r->text);
+        ret = read_dotted(r);
     if (ret < 0)
         return -1;
     r->now.mailbox = keep(r);

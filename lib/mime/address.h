@@ -18,7 +18,7 @@ struct address {
     bool invalid; /* something was mended */
 };
 
-#define ADDRESS_MAX 100000 /* addresses of one field that are read; the rest is ignored */
+#define ADDRESS_MAX 10000 /* addresses of one field that are read; the rest is ignored */
 
 /* The list in arena memory; NULL if there is none. */
 struct address *address_parse(struct arena *a, struct slice value);

@@ -11,6 +11,7 @@
 
 #define KEY_MAX 256       /* octets of a sort key */
 #define NOT_LIMITED SIZE_MAX
+#define TEXT_MAX BUF_MAX_DEFAULT
 
 const struct mdigest_caps mdigest_caps_default = {
     .envelope = 8192,
@@ -43,13 +44,22 @@ struct builder {
     struct slice from, to, cc, subject, date, message_id, in_reply_to, references;
 };
 
-/* A text is done: kept if it is below the cap, else marked. */
-static struct piece text_end(struct builder *b, size_t from, size_t cap, enum mdigest_missing bit)
+/* What goes past the cap is not even written: mail can make a text many times its own size. */
+static size_t text_begin(struct builder *b, size_t cap)
 {
-    if (b->text.n - from > cap) {
+    b->text.max = cap < TEXT_MAX - b->text.n ? b->text.n + cap : TEXT_MAX;
+    return b->text.n;
+}
+
+/* A text is done: kept if it is below the cap, else marked. */
+static struct piece text_end(struct builder *b, size_t from, enum mdigest_missing bit)
+{
+    if (buf_full(&b->text)) {
         b->d.missing |= bit;
         b->text.n = from;
+        b->text.full = false;
     }
+    b->text.max = TEXT_MAX;
     return (struct piece){from, b->text.n};
 }
 
@@ -298,19 +308,20 @@ static void keys_fill(struct builder *b)
 static void texts_fill(struct builder *b)
 {
     struct piece pieces[5];
-    size_t from = 0;
+    size_t from;
 
+    from = text_begin(b, b->caps->envelope);
     envelope_write(&b->text, b->root->header);
-    pieces[0] = text_end(b, from, b->caps->envelope, MDIGEST_NO_ENVELOPE);
-    from = b->text.n;
+    pieces[0] = text_end(b, from, MDIGEST_NO_ENVELOPE);
+    from = text_begin(b, b->caps->body);
     structure_write(&b->text, b->root, false);
-    pieces[1] = text_end(b, from, b->caps->body, MDIGEST_NO_BODY);
-    from = b->text.n;
+    pieces[1] = text_end(b, from, MDIGEST_NO_BODY);
+    from = text_begin(b, b->caps->bodystructure);
     structure_write(&b->text, b->root, true);
-    pieces[2] = text_end(b, from, b->caps->bodystructure, MDIGEST_NO_BODYSTRUCTURE);
-    from = b->text.n;
+    pieces[2] = text_end(b, from, MDIGEST_NO_BODYSTRUCTURE);
+    from = text_begin(b, b->caps->sections);
     section_write(&b->text, b->root, 0);
-    pieces[3] = text_end(b, from, b->caps->sections, MDIGEST_NO_SECTIONS);
+    pieces[3] = text_end(b, from, MDIGEST_NO_SECTIONS);
     from = b->text.n;
     fields_write(b, b->caps->fields);
     pieces[4] = (struct piece){from, b->text.n};

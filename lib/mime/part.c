@@ -8,6 +8,7 @@
 #include "lib/mime/scan.h"
 #include "lib/mime/transfer.h"
 
+#define PARAMS_MAX 128           /* of one field; the rest is ignored */
 #define CONTINUATION_MAX 1000000 /* beyond it a section number is no number */
 
 /* name*3*=value while its brothers are not joined yet */
@@ -178,7 +179,7 @@ static struct mime_params read_params(struct arena *a, struct buf *scratch, stru
     struct piece piece;
     int got;
 
-    while ((got = read_param(&r, s, &param)) != 0) {
+    while (r.params.n + r.pieces.n < PARAMS_MAX && (got = read_param(&r, s, &param)) != 0) {
         if (got < 0) {
             if (s->p >= s->end)
                 break;
@@ -201,17 +202,27 @@ static struct mime_params read_params(struct arena *a, struct buf *scratch, stru
     return ret;
 }
 
-/* type "/" subtype, then ";" or the end. */
-static bool read_type(struct scan *s, struct buf *out, size_t *ret_slash)
+/* type "/" subtype, then ";" or the end. False: it is broken; *ret_type is how much of out is a type
+ * nevertheless. */
+static bool read_type(struct scan *s, struct buf *out, size_t *ret_type)
 {
-    out->n = 0;
-    if (scan_cfws(s) <= 0 || scan_token(s, out) <= 0 || out->n == 0 || *s->p != '/')
-        return false;
-    s->p++;
+    int ret;
+
+    out->n = *ret_type = 0;
     if (scan_cfws(s) <= 0)
         return false;
-    *ret_slash = out->n;
-    return scan_token(s, out) >= 0 && out->n > *ret_slash && (s->p == s->end || *s->p == ';');
+    ret = scan_token(s, out);
+    if (ret == 0)
+        *ret_type = out->n; /* a word alone: "text" */
+    if (ret <= 0 || out->n == 0 || *s->p != '/')
+        return false;
+    s->p++;
+    *ret_type = out->n;
+    if (scan_cfws(s) > 0 && scan_token(s, out) >= 0 && out->n > *ret_type &&
+        (s->p == s->end || *s->p == ';'))
+        return true;
+    *ret_type = 0;
+    return false;
 }
 
 static void content_type(struct arena *a, struct buf *scratch, struct mime_part *part,
@@ -219,18 +230,18 @@ static void content_type(struct arena *a, struct buf *scratch, struct mime_part 
 {
     struct scan s = scan_of(value);
     struct slice both;
-    size_t slash;
+    size_t type;
+    bool whole;
 
     if (part->has_type)
         return;
     part->has_type = true;
-    part->type = part->subtype = S("");
-    if (!read_type(&s, scratch, &slash))
-        return;
+    whole = read_type(&s, scratch, &type);
     both = arena_slice(a, buf_slice(scratch));
-    part->type = slice_sub(both, 0, slash);
-    part->subtype = slice_skip(both, slash);
-    part->params = read_params(a, scratch, &s);
+    part->type = slice_sub(both, 0, type);
+    part->subtype = whole ? slice_skip(both, type) : S("");
+    if (whole)
+        part->params = read_params(a, scratch, &s);
 }
 
 static void content_encoding(struct arena *a, struct buf *scratch, struct mime_part *part,
@@ -272,7 +283,7 @@ static void content_language(struct arena *a, struct buf *scratch, struct mime_p
     if (part->languages)
         return;
     scan_cfws(&s);
-    for (;;) {
+    while (tags.n < PARAMS_MAX) {
         scratch->n = 0;
         if (scan_atom(&s, scratch) < 0)
             break;
@@ -334,6 +345,8 @@ static void classify(struct mime_part *part, struct slice *ret_boundary)
     } else if (slice_ieq(part->type, S("message"))) {
         if (slice_ieq(part->subtype, S("rfc822")))
             part->kind = MIME_MESSAGE;
+    } else if (slice_ieq(part->type, S("multipart")) && part->subtype.n == 0) {
+        part->opaque = true;
     } else if (slice_ieq(part->type, S("multipart"))) {
         part->kind = MIME_MULTIPART;
         part->is_digest = slice_ieq(part->subtype, S("digest"));
@@ -346,16 +359,34 @@ static void classify(struct mime_part *part, struct slice *ret_boundary)
     }
 }
 
+/* The message says nowhere that it is MIME (RFC 2045 section 4): it is plain text. */
+static void forget(struct mime_part *part)
+{
+    static const struct mime_params none;
+
+    part->encoding = MIME_7BIT;
+    part->params = part->disposition_params = none;
+    part->encoding_text = part->id = part->description = (struct slice){0};
+    part->md5 = part->location = part->disposition = (struct slice){0};
+    part->languages = NULL;
+    part->language_count = 0;
+}
+
 void part_read_header(struct arena *a, struct buf *scratch, struct mime_part *part,
                       struct slice *ret_boundary)
 {
     struct header_reader r = header_reader_of(part->header);
     struct header_field f;
+    bool is_mime = part->parent && part->parent->kind == MIME_MULTIPART;
 
     while (header_next(&r, &f)) {
         if (f.name.n > 8 && slice_istarts(f.name, S("content-")))
             content_field(a, scratch, part, slice_skip(f.name, 8), f.value);
+        else
+            is_mime |= slice_ieq(f.name, S("mime-version"));
     }
+    if (!is_mime && !part->has_type)
+        forget(part);
     classify(part, ret_boundary);
 }
 

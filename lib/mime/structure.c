@@ -66,7 +66,7 @@ static void multipart_write(struct buf *out, const struct mime_part *part, bool 
                                     ") NIL NIL \"7bit\" 0 0 NIL NIL NIL NIL)"
                                   : "(\"text\" \"plain\" (" DEFAULT_CHARSET
                                     ") NIL NIL \"7bit\" 0 0)");
-    for (const struct mime_part *p = part->child; p; p = p->next)
+    for (const struct mime_part *p = part->child; p && !buf_full(out); p = p->next)
         part_write(out, p, extended);
     buf_add_byte(out, ' ');
     imap_nstring(out, part->subtype);

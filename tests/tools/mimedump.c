@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* mimedump [-c N] [-q] FILE...: what the MIME layer makes of messages, for people and for the
+ * comparison with other servers. One block a file:
+ *
+ *   file NAME, size N, envelope ..., body ..., bodystructure ..., section NUMBER ..., preview ...
+ *
+ * -c N feeds the file in cuts of N octets; -q prints nothing (to measure). -1 prints only the three
+ * texts, each as "NAME LENGTH" and the text, for programs. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/digest.h"
+#include "lib/base/mem.h"
+#include "lib/mime/intake.h"
+
+struct options {
+    size_t cut;
+    bool quiet, texts_only;
+    unsigned rounds;
+};
+
+static int keep_nothing(void *ctx, struct slice bytes, uint8_t ret_hash[SKELETON_HASH])
+{
+    digest_sha256(bytes, ret_hash);
+    return 0;
+}
+
+static int read_file(const char *name, struct buf *out)
+{
+    FILE *f = fopen(name, "rb");
+    uint8_t chunk[65536];
+    size_t n;
+
+    if (!f)
+        return -1;
+    while ((n = fread(chunk, 1, sizeof chunk, f)) > 0)
+        buf_add(out, chunk, n);
+    fclose(f);
+    return 0;
+}
+
+static void print_text(const struct options *o, const char *name, struct slice s)
+{
+    if (o->texts_only)
+        printf("%s %zu\n", name, s.n);
+    else
+        printf("%s ", name);
+    if (s.n > 0)
+        fwrite(s.p, 1, s.n, stdout);
+    putchar('\n');
+}
+
+static void print_sections(const struct mime_part *part, const char *number)
+{
+    char below[512];
+    unsigned i = 1;
+
+    printf("section %s header %llu+%llu body %llu+%llu lines %llu\n", number,
+           (unsigned long long)part->header_start,
+           (unsigned long long)(part->body_start - part->header_start),
+           (unsigned long long)part->body_start,
+           (unsigned long long)(part->end - part->body_start), (unsigned long long)part->lines);
+    for (const struct mime_part *p = part->child; p; p = p->next, i++) {
+        snprintf(below, sizeof below, "%s.%u", number, i);
+        print_sections(p, below);
+    }
+}
+
+static void dump(const struct options *o, const char *name, struct slice message)
+{
+    struct buf digest = buf_make(BUF_MAX_DEFAULT), skeleton = buf_make(BUF_MAX_DEFAULT);
+    struct intake *in = intake_new(keep_nothing, NULL, NULL);
+    struct buf full = buf_make(BUF_MAX_DEFAULT);
+    struct mdigest d;
+
+    for (size_t at = 0; at < message.n; at += o->cut) {
+        if (intake_feed(in, slice_sub(message, at, at + o->cut)) < 0)
+            exit(1);
+    }
+    if (intake_finish(in, &digest, &skeleton) < 0 || mdigest_open(&d, buf_slice(&digest)) < 0)
+        exit(1);
+    if (!o->quiet) {
+        mdigest_build(&full, intake_root(in), d.preview, &mdigest_caps_none);
+        if (mdigest_open(&d, buf_slice(&full)) < 0)
+            exit(1);
+        printf("file %s\nsize %llu digest %zu skeleton %zu\n", name, (unsigned long long)d.size,
+               digest.n, skeleton.n);
+        print_text(o, "ENVELOPE", d.envelope);
+        print_text(o, "BODY", d.body);
+        print_text(o, "BODYSTRUCTURE", d.bodystructure);
+        if (!o->texts_only) {
+            print_sections(intake_root(in), "*");
+            print_text(o, "date", S(""));
+            printf("%lld\n", d.has_date ? (long long)d.date : -1LL);
+            print_text(o, "subject", d.subject);
+            print_text(o, "base", d.base_subject);
+            print_text(o, "from", d.from_display);
+            print_text(o, "references", d.references);
+            print_text(o, "preview", d.preview);
+        }
+    }
+    intake_free(in);
+    buf_done(&digest);
+    buf_done(&skeleton);
+    buf_done(&full);
+}
+
+int main(int argc, char **argv)
+{
+    struct options o = {.cut = 65536, .rounds = 1};
+    int c;
+
+    while ((c = getopt(argc, argv, "c:n:q1")) != -1) {
+        if (c == 'c')
+            o.cut = strtoul(optarg, NULL, 10);
+        else if (c == 'n')
+            o.rounds = (unsigned)strtoul(optarg, NULL, 10);
+        else if (c == 'q')
+            o.quiet = true;
+        else if (c == '1')
+            o.texts_only = true;
+        else
+            return 2;
+    }
+    for (int i = optind; i < argc && o.cut > 0; i++) {
+        struct buf message = buf_make((size_t)1 << 31);
+
+        if (read_file(argv[i], &message) < 0) {
+            perror(argv[i]);
+            return 1;
+        }
+        for (unsigned r = 0; r < o.rounds; r++)
+            dump(&o, argv[i], buf_slice(&message));
+        buf_done(&message);
+    }
+    return 0;
+}
