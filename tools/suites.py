@@ -15,7 +15,7 @@ Picked up by being there: nothing is listed here. A test whose output holds Crit
 or whose last line is "N passed, N failed", counts for as many; any other for one. A leak that
 LeakSanitizer reports is a failure, whatever the exit status. The last line adds up all suites; the
 exit status is 0 only if nothing failed. Builds are kept in $EIDER_BUILD (default: build/).
-Environment: EIDER_FUZZ_SECONDS (all targets together, default 20), EIDER_MODEL_RUNS (default 100),
+Environment: EIDER_FUZZ_SECONDS (all targets together, default 20), EIDER_MODEL_RUNS (default 60),
 EIDER_TEST_TIMEOUT (of one e2e script, default 600 s).
 """
 import json
@@ -27,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from multiprocessing.pool import ThreadPool
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = pathlib.Path(os.environ.get('EIDER_BUILD', ROOT / 'build')).resolve()
@@ -218,9 +219,13 @@ def keep_findings(corpus, name, ok):
 
 
 def model(tally):
-    runs = os.environ.get('EIDER_MODEL_RUNS', '100')
-    for script in sorted((ROOT / 'tests' / 'model').glob('*_model.py')):
-        ok, output, took = run(['python3', str(script), '--runs', runs, '--seed', '1'], 900)
+    runs = os.environ.get('EIDER_MODEL_RUNS', '60')
+    scripts = sorted((ROOT / 'tests' / 'model').glob('*_model.py'))
+    with ThreadPool(JOBS) as pool:
+        results = pool.map(
+            lambda script: run(['python3', str(script), '--runs', runs, '--seed', '1'], 900),
+            scripts)
+    for script, (ok, output, took) in zip(scripts, results):
         tally.add(f'model {script.stem} --runs {runs}', ok, output, took)
 
 
