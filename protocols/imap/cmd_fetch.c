@@ -1,0 +1,564 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* FETCH: RFC 3501 section 6.4.5, RFC 7162.
+ *
+ * A FETCH goes through its set in batches: the messages of a batch are looked up, their digests
+ * come in one read, and where bodies are asked for, \Seen is set on all of them by one intent
+ * before the first is sent. Then the messages are written, and the handler returns whenever a
+ * slice of output is full, also in the middle of a literal, to go on at that very place: `struct
+ * fetch` is all that is kept, and a body of any size passes through the output buffer by pieces.
+ */
+#include <stdlib.h>
+
+#include "lib/base/mem.h"
+#include "protocols/imap/fetch_part.h"
+#include "protocols/imap/impl.h"
+
+#define BATCH 256
+#define SEEN_BATCH_BYTES ((uint64_t)1 << 20) /* of messages that are marked \Seen ahead of sending */
+#define CHUNK ((size_t)64 << 10)
+
+struct item {
+    enum fetch_word word;
+    const struct imap_section *section; /* BODY[...]; NULL: BODY is the structure */
+    bool partial;
+    uint32_t offset, count;
+};
+
+struct fetched {
+    uint32_t seq;
+    struct message m;
+    bool tell_flags; /* \Seen was set by this FETCH, and FLAGS are not among the items */
+};
+
+struct fetch {
+    struct item *items; /* the command's arena's */
+    size_t n_items;
+    bool digest, sets_seen, has_flags; /* what the items ask for */
+    uint64_t changed_since;
+    struct uidset uids;
+    size_t range; /* first range of uids not looked at yet */
+
+    struct fetched batch[BATCH];
+    struct slice digests[BATCH];
+    struct hold *hold;
+    size_t n, at; /* messages in the batch; the one being written */
+
+    struct fetch_part part; /* of the message being written */
+    size_t item;            /* next to be written of it */
+    uint64_t pos, left;     /* of a literal being written */
+    bool streaming;         /* bytes of this message's response may have been sent */
+
+    bool some_gone;
+    struct error damage; /* the first message that could not be read */
+};
+
+static void fetch_free(void *context)
+{
+    struct fetch *f = context;
+
+    fetch_part_done(&f->part);
+    hold_release(f->hold);
+    uidset_done(&f->uids);
+    free(f);
+}
+
+/* --- what is asked for ------------------------------------------------------------------------- */
+
+static const struct imap_section whole = {.kind = SECTION_ALL};
+static const struct imap_section header = {.kind = SECTION_HEADER};
+static const struct imap_section text = {.kind = SECTION_TEXT};
+
+static void add_item(struct fetch *f, enum fetch_word word)
+{
+    for (size_t i = 0; i < f->n_items; i++)
+        if (f->items[i].word == word && !f->items[i].section)
+            return;
+    f->items[f->n_items++] = (struct item){.word = word};
+    f->digest |= word == FETCH_ENVELOPE || word == FETCH_BODY || word == FETCH_BODYSTRUCTURE;
+    f->has_flags |= word == FETCH_FLAGS;
+}
+
+static int add_body(struct fetch *f, struct command *cmd, const struct arg *arg)
+{
+    struct item *item;
+
+    if (!arg->items[0].kind) {
+        if (arg->items[1].kind)
+            return imap_bad(cmd, "BODY<...> needs a section");
+        add_item(f, FETCH_BODY);
+        return 0;
+    }
+    item = &f->items[f->n_items++];
+    item->word = arg->word;
+    item->section = arg->items[0].section;
+    item->partial = arg->items[1].kind;
+    item->offset = arg->items[1].partial.offset;
+    item->count = arg->items[1].partial.count;
+    f->sets_seen |= arg->word == FETCH_BODY;
+    f->digest = true;
+    return 0;
+}
+
+static void add_rfc822(struct fetch *f, enum fetch_word word)
+{
+    f->items[f->n_items++] = (struct item){
+        .word = word,
+        .section = word == FETCH_RFC822 ? &whole : word == FETCH_RFC822_TEXT ? &text : &header,
+    };
+    f->sets_seen |= word != FETCH_RFC822_HEADER;
+    f->digest = true;
+}
+
+static void add_macro(struct fetch *f, enum fetch_word word)
+{
+    add_item(f, FETCH_FLAGS);
+    add_item(f, FETCH_INTERNALDATE);
+    add_item(f, FETCH_SIZE);
+    if (word != FETCH_FAST)
+        add_item(f, FETCH_ENVELOPE);
+    if (word == FETCH_FULL)
+        add_item(f, FETCH_BODY);
+}
+
+static int add_word(struct imap *im, struct fetch *f, struct command *cmd, const struct arg *arg)
+{
+    switch (arg->word) {
+    case FETCH_BODY:
+    case FETCH_BODY_PEEK:
+        return add_body(f, cmd, arg);
+    case FETCH_RFC822:
+    case FETCH_RFC822_HEADER:
+    case FETCH_RFC822_TEXT:
+        add_rfc822(f, arg->word);
+        return 0;
+    case FETCH_ALL:
+    case FETCH_FULL:
+    case FETCH_FAST:
+        add_macro(f, arg->word);
+        return 0;
+    case FETCH_MODSEQ:
+        imap_enable_condstore(im);
+        break;
+    default:
+        break;
+    }
+    add_item(f, arg->word);
+    return 0;
+}
+
+static int read_items(struct imap *im, struct fetch *f, struct command *cmd)
+{
+    const struct arg *args = cmd->parsed.args, *choice = &args[1];
+    const struct arg *list = choice->kind == RULE_LIST ? &choice->items[0] : NULL;
+    size_t n = list ? list->n : 1;
+    int r = 0;
+
+    f->items = arena_array(&cmd->arena, n + 8, sizeof *f->items); /* 8: macros, UID, MODSEQ */
+    if (cmd->row->flags & CMD_UID)
+        add_item(f, FETCH_UID);
+    for (size_t i = 0; i < n && r == 0; i++)
+        r = add_word(im, f, cmd, list ? &list->items[i] : choice);
+    if (args[2].kind) { /* CHANGEDSINCE: RFC 7162 section 3.1.4.1 */
+        f->changed_since = args[2].items[0].items[0].items[0].number;
+        imap_enable_condstore(im);
+        add_item(f, FETCH_MODSEQ);
+    }
+    return r;
+}
+
+static int begin(struct imap *im, struct command *cmd)
+{
+    struct fetch *f = NEW(struct fetch);
+    int r;
+
+    f->part.rebuilt = buf_make(BUF_MAX_DEFAULT);
+    cmd->context = f;
+    cmd->context_free = fetch_free;
+    r = read_items(im, f, cmd);
+    if (r == 0)
+        r = imap_resolve_set(im, cmd, &cmd->parsed.args[0], &f->uids);
+    return r;
+}
+
+/* --- batches ----------------------------------------------------------------------------------- */
+
+/* Takes uids up to `last` off the set: they have been looked at. */
+static void advance(struct fetch *f, uint32_t last)
+{
+    while (f->range < f->uids.n && f->uids.items[f->range].last <= last)
+        f->range++;
+    if (f->range < f->uids.n && f->uids.items[f->range].first <= last)
+        f->uids.items[f->range].first = last + 1;
+}
+
+static void fill_batch(struct imap *im, struct fetch *f)
+{
+    const struct uidset rest = {.items = f->uids.items + f->range, .n = f->uids.n - f->range};
+    struct view_iter i;
+    struct fetched *to = f->batch;
+    uint64_t bytes = 0;
+    bool gone;
+
+    f->n = f->at = 0;
+    if (!rest.n)
+        return;
+    i = view_each(im->view, &rest);
+    while (f->n < BATCH && bytes <= SEEN_BATCH_BYTES) {
+        if (!view_next(&i, &to->seq, &to->m, &gone)) {
+            f->range = f->uids.n;
+            return;
+        }
+        if (to->m.modseq <= f->changed_since)
+            continue;
+        to->tell_flags = false;
+        bytes += f->sets_seen ? to->m.size : 0;
+        f->n++;
+        to++;
+    }
+    advance(f, f->batch[f->n - 1].m.uid);
+}
+
+/* The batch again, as the view has it now. */
+static void look_again(struct imap *im, struct fetch *f, const struct uidset *seen)
+{
+    for (size_t i = 0; i < f->n; i++) {
+        struct fetched *e = &f->batch[i];
+
+        if (view_message(im->view, e->m.uid, &e->m, NULL) && uidset_has(seen, e->m.uid))
+            e->tell_flags = !f->has_flags;
+    }
+}
+
+static int set_seen(struct imap *im, struct command *cmd, struct fetch *f)
+{
+    CLEANUP(uidset_done) struct uidset uids = {0};
+    CLEANUP(intent_done) struct intent intent = {
+        .kind = INTENT_FLAGS,
+        .mailbox = im->mailbox,
+        .flags = {.system = FLAG_SEEN},
+        .how = FLAGS_ADD,
+    };
+    int r;
+
+    for (size_t i = 0; i < f->n; i++)
+        if (!(f->batch[i].m.flags->system & FLAG_SEEN))
+            uidset_add(&uids, f->batch[i].m.uid);
+    if (!uids.n)
+        return 0;
+    intent.uids = uids;
+    r = imap_commit(im, cmd, &intent);
+    if (r == -ERR_UNKNOWN_OUTCOME || r == -ERR_UNAVAILABLE)
+        return r;
+    /* refused otherwise (deleted mailbox, closed account): the mail can be read all the same */
+    if (r < 0)
+        return 0;
+    r = imap_update(im, false, &cmd->err);
+    if (r < 0 && r != -ERR_NOTFOUND)
+        return r;
+    look_again(im, f, &intent.done);
+    return 0;
+}
+
+/* 1: there is a batch; 0: all is done. */
+static int next_batch(struct imap *im, struct command *cmd, struct fetch *f)
+{
+    uint64_t ids[BATCH];
+    int r;
+
+    if (f->hold)
+        hold_release(TAKE(f->hold));
+    fill_batch(im, f);
+    if (!f->n)
+        return 0;
+    if (f->digest) {
+        for (size_t i = 0; i < f->n; i++)
+            ids[i] = f->batch[i].m.id;
+        r = message_digests(im->account, ids, f->n, f->digests, &f->hold, &cmd->err);
+        if (r < 0)
+            return r;
+    }
+    if (f->sets_seen && !im->read_only) {
+        r = set_seen(im, cmd, f);
+        if (r < 0)
+            return r;
+    }
+    return 1;
+}
+
+/* --- writing ----------------------------------------------------------------------------------- */
+
+static void write_label(struct buf *out, const struct item *item)
+{
+    switch (item->word) {
+    case FETCH_RFC822:
+        buf_add_str(out, "RFC822 ");
+        return;
+    case FETCH_RFC822_HEADER:
+        buf_add_str(out, "RFC822.HEADER ");
+        return;
+    case FETCH_RFC822_TEXT:
+        buf_add_str(out, "RFC822.TEXT ");
+        return;
+    default:
+        buf_add_str(out, "BODY[");
+        buf_add_slice(out, item->section->text);
+        buf_add_byte(out, ']');
+        if (item->partial)
+            buf_printf(out, "<%u>", item->offset);
+        buf_add_byte(out, ' ');
+    }
+}
+
+static void clamp(const struct item *item, uint64_t *offset, uint64_t *len)
+{
+    uint64_t skip = item->partial ? MIN((uint64_t)item->offset, *len) : 0;
+
+    *offset += skip;
+    *len -= skip;
+    if (item->partial)
+        *len = MIN(*len, (uint64_t)item->count);
+}
+
+static void write_literal_head(struct buf *out, uint64_t len)
+{
+    buf_add_byte(out, '{');
+    buf_add_u64(out, len);
+    buf_add_str(out, "}\r\n");
+}
+
+static int write_fields(struct fetch *f, const struct item *item, struct buf *out,
+                        struct error *err)
+{
+    CLEANUP(buf_done) struct buf fields = buf_make(BUF_MAX_DEFAULT);
+    uint64_t offset = 0, len;
+    int r = fetch_part_fields(&f->part, item->section, &fields, err);
+
+    if (r < 0)
+        return r;
+    write_label(out, item);
+    if (r == 0) {
+        buf_add_str(out, "NIL");
+        return 0;
+    }
+    len = fields.n;
+    clamp(item, &offset, &len);
+    write_literal_head(out, len);
+    buf_add_slice(out, slice_sub(buf_slice(&fields), (size_t)offset, (size_t)(offset + len)));
+    return 0;
+}
+
+static int write_section(struct fetch *f, const struct item *item, struct buf *out,
+                         struct error *err)
+{
+    uint64_t offset, len;
+    int r;
+
+    if (item->section->kind == SECTION_FIELDS || item->section->kind == SECTION_FIELDS_NOT)
+        return write_fields(f, item, out, err);
+    r = fetch_part_range(&f->part, item->section, &offset, &len, err);
+    if (r < 0)
+        return r;
+    if (r > 0) {
+        clamp(item, &offset, &len);
+        r = len ? fetch_part_content(&f->part, err) : 0;
+        if (r < 0)
+            return r;
+        write_label(out, item);
+        write_literal_head(out, len);
+        f->pos = offset;
+        f->left = len;
+        return 0;
+    }
+    write_label(out, item);
+    buf_add_str(out, "NIL");
+    return 0;
+}
+
+/* Bytes of the literal under way, as many as the slice takes. */
+static int stream(struct fetch *f, struct buf *out, struct error *err)
+{
+    while (f->left && out->n < SESSION_SLICE) {
+        size_t n = (size_t)MIN(f->left, (uint64_t)CHUNK), before = out->n;
+        int r = message_read(f->part.reader, f->pos, n, out, err);
+
+        if (r < 0)
+            return r;
+        if (out->n - before != n)
+            return error_set(err, ERR_INTERNAL, "A message is shorter than its digest says");
+        f->pos += n;
+        f->left -= n;
+    }
+    return f->left ? RUN_AGAIN : 0;
+}
+
+static int write_text(struct fetch *f, const char *label, struct slice *in_digest, uint32_t missing,
+                      struct buf *out, struct error *err)
+{
+    int r = fetch_part_need(&f->part, missing, err);
+
+    if (r < 0)
+        return r;
+    buf_add_str(out, label);
+    buf_add_slice(out, *in_digest);
+    return 0;
+}
+
+static int write_item(struct imap *im, struct fetch *f, const struct item *item, struct error *err)
+{
+    const struct message *m = &f->batch[f->at].m;
+    struct buf *out = &im->s.out;
+    struct mdigest *d = &f->part.digest;
+
+    if (item->section)
+        return write_section(f, item, out, err);
+    switch (item->word) {
+    case FETCH_UID:
+        buf_add_str(out, "UID ");
+        buf_add_u64(out, m->uid);
+        return 0;
+    case FETCH_FLAGS:
+        imap_write_flags(out, m->flags);
+        view_told(im->view, m->uid);
+        return 0;
+    case FETCH_INTERNALDATE:
+        buf_add_str(out, "INTERNALDATE ");
+        imap_write_date(out, m->date);
+        return 0;
+    case FETCH_SIZE:
+        buf_add_str(out, "RFC822.SIZE ");
+        buf_add_u64(out, m->size);
+        return 0;
+    case FETCH_MODSEQ:
+        buf_add_str(out, "MODSEQ (");
+        buf_add_u64(out, m->modseq);
+        buf_add_byte(out, ')');
+        return 0;
+    case FETCH_ENVELOPE:
+        return write_text(f, "ENVELOPE ", &d->envelope, MDIGEST_NO_ENVELOPE, out, err);
+    case FETCH_BODYSTRUCTURE:
+        return write_text(f, "BODYSTRUCTURE ", &d->bodystructure, MDIGEST_NO_BODYSTRUCTURE, out,
+                          err);
+    default: /* BODY */
+        return write_text(f, "BODY ", &d->body, MDIGEST_NO_BODY, out, err);
+    }
+}
+
+static void write_end(struct imap *im, struct fetch *f)
+{
+    const struct fetched *e = &f->batch[f->at];
+    struct buf *out = &im->s.out;
+
+    if (e->tell_flags) {
+        buf_add_byte(out, ' ');
+        imap_write_flags(out, e->m.flags);
+        if (im->enabled & ENABLED_CONDSTORE)
+            buf_printf(out, " MODSEQ (%llu)", (unsigned long long)e->m.modseq);
+        view_told(im->view, e->m.uid);
+    }
+    buf_add_str(out, ")\r\n");
+}
+
+static int write_message(struct imap *im, struct fetch *f, struct error *err)
+{
+    struct fetched *e = &f->batch[f->at];
+    struct buf *out = &im->s.out;
+    int r = 0;
+
+    if (f->item == 0) {
+        if (f->digest)
+            r = fetch_part_open(&f->part, im->account, e->m.id, f->digests[f->at], err);
+        if (r < 0)
+            return r;
+        buf_add_str(out, "* ");
+        buf_add_u64(out, e->seq);
+        buf_add_str(out, " FETCH (");
+    }
+    for (;;) {
+        r = stream(f, out, err);
+        if (r != 0)
+            break;
+        if (f->item == f->n_items) {
+            write_end(im, f);
+            break;
+        }
+        if (f->item)
+            buf_add_byte(out, ' ');
+        r = write_item(im, f, &f->items[f->item++], err);
+        if (r < 0)
+            break;
+    }
+    f->streaming = r == RUN_AGAIN;
+    return r;
+}
+
+static void next_message(struct fetch *f)
+{
+    fetch_part_done(&f->part);
+    f->at++;
+    f->item = 0;
+    f->left = 0;
+}
+
+/* A message that cannot be read must not keep the others from the client: it is left out, and the
+ * command says NO at its end. `start` is where its response begins in the output. */
+static int write_or_skip(struct imap *im, struct fetch *f, struct error *err)
+{
+    size_t start = im->s.out.n;
+    bool was_streaming = f->streaming;
+    struct error why = {0};
+    int r = write_message(im, f, &why);
+
+    if (r == RUN_AGAIN)
+        return r;
+    if (r < 0 && was_streaming) {
+        /* a literal of announced length is half sent: nothing but the end can follow */
+        *err = why;
+        return -ERR_UNKNOWN_OUTCOME;
+    }
+    if (r < 0)
+        im->s.out.n = start;
+    if (r == -ERR_UNAVAILABLE || r == -ERR_CANCELLED) {
+        *err = why;
+        return r;
+    }
+    if (r == -ERR_NOTFOUND)
+        f->some_gone = true;
+    else if (r < 0 && !f->damage.kind)
+        f->damage = why;
+    next_message(f);
+    return 0;
+}
+
+static int finished(struct fetch *f, struct command *cmd)
+{
+    if (f->some_gone)
+        return imap_no(cmd, "EXPUNGEISSUED", "Some of the messages are expunged");
+    if (f->damage.kind) {
+        cmd->err = f->damage;
+        return -ERR_INTERNAL;
+    }
+    return 0;
+}
+
+int cmd_fetch(struct imap *im, struct command *cmd)
+{
+    struct fetch *f;
+    int r = cmd->context ? 0 : begin(im, cmd);
+
+    if (r < 0)
+        return r;
+    f = cmd->context;
+    while (im->s.out.n < SESSION_SLICE) {
+        if (f->at == f->n) {
+            r = next_batch(im, cmd, f);
+            if (r < 0)
+                return r;
+            if (r == 0)
+                return finished(f, cmd);
+        }
+        r = write_or_skip(im, f, &cmd->err);
+        if (r != 0)
+            return r;
+    }
+    return RUN_AGAIN;
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* STORE and EXPUNGE: RFC 3501 sections 6.4.3 and 6.4.6, RFC 4315 section 2.1, RFC 7162. */
+#include <inttypes.h>
+
+#include "lib/base/mem.h"
+#include "protocols/imap/impl.h"
+
+static enum flags_how how_of(int word)
+{
+    return word == STORE_ADD ? FLAGS_ADD : word == STORE_REMOVE ? FLAGS_REMOVE : FLAGS_REPLACE;
+}
+
+/* RFC 7162 section 3.1.3: those that were changed by somebody else since, by the command's kind
+ * of number. */
+static void code_modified(struct imap *im, struct command *cmd, const struct uidset *late)
+{
+    CLEANUP(buf_done) struct buf b = buf_make(BUF_MAX_DEFAULT);
+    CLEANUP(uidset_done) struct uidset numbers = {0};
+    uint32_t uid;
+
+    for (struct uidset_iter i = uidset_iter(late); uidset_next(&i, &uid);) {
+        uint32_t number = cmd->row->flags & CMD_UID ? uid : view_seq(im->view, uid);
+
+        if (number)
+            uidset_add(&numbers, number);
+    }
+    if (!numbers.n)
+        return;
+    buf_add_str(&b, "MODIFIED ");
+    uidset_print(&numbers, &b);
+    cmd->code = arena_str(&cmd->arena, buf_slice(&b));
+    cmd->text = "Others were quicker with some of them";
+}
+
+/* RFC 7162 section 3.1.3: with CONDSTORE the new MODSEQ is told also for .SILENT. */
+static void tell_modseqs(struct imap *im, const struct uidset *done)
+{
+    struct message m;
+    uint32_t seq;
+    bool gone;
+
+    for (struct view_iter i = view_each(im->view, done); view_next(&i, &seq, &m, &gone);)
+        if (!gone)
+            buf_printf(&im->s.out, "* %u FETCH (UID %u MODSEQ (%" PRIu64 "))\r\n", seq, m.uid,
+                       m.modseq);
+}
+
+static int stored(struct imap *im, struct command *cmd, struct intent *intent, bool silent)
+{
+    int r;
+
+    if (silent)
+        view_silent(im->view, &intent->done, intent->how, &intent->flags);
+    r = imap_update(im, false, &cmd->err);
+    if (r < 0 && r != -ERR_NOTFOUND)
+        return r;
+    if (!silent)
+        view_tell(im->view, &intent->uids);
+    else if (im->enabled & ENABLED_CONDSTORE && r == 0)
+        tell_modseqs(im, &intent->done);
+    code_modified(im, cmd, &intent->late);
+    return 0;
+}
+
+int cmd_store(struct imap *im, struct command *cmd)
+{
+    struct arg *args = cmd->parsed.args;
+    const struct arg *modifiers = args[1].kind ? &args[1].items[0] : NULL;
+    bool silent = args[2].word & STORE_SILENT, some_gone;
+    CLEANUP(uidset_done) struct uidset uids = {0};
+    CLEANUP(intent_done) struct intent intent = {
+        .kind = INTENT_FLAGS,
+        .mailbox = im->mailbox,
+        .flags = args[3].flags,
+        .how = how_of(args[2].word & ~STORE_SILENT),
+        .has_since = modifiers != NULL,
+    };
+    int r = imap_resolve_set(im, cmd, &args[0], &uids);
+
+    if (r < 0)
+        return r;
+    for (size_t i = 0; modifiers && i < modifiers->n; i++)
+        intent.since = modifiers->items[i].items[0].number;
+    if (modifiers)
+        imap_enable_condstore(im);
+    if (!uids.n)
+        return 0;
+    some_gone = !(cmd->row->flags & CMD_UID) && imap_any_gone(im, &uids);
+    intent.uids = uids;
+    r = imap_commit(im, cmd, &intent);
+    if (r == 0)
+        r = stored(im, cmd, &intent, silent);
+    if (r == 0 && some_gone)
+        return imap_no(cmd, "EXPUNGEISSUED", "Some of the messages are expunged");
+    return r;
+}
+
+int cmd_expunge(struct imap *im, struct command *cmd)
+{
+    CLEANUP(uidset_done) struct uidset uids = {0};
+    CLEANUP(intent_done) struct intent intent = {
+        .kind = INTENT_EXPUNGE,
+        .mailbox = im->mailbox,
+        .only_deleted = true,
+    };
+    int r = 0;
+
+    if (cmd->row->flags & CMD_UID)
+        r = imap_resolve_set(im, cmd, &cmd->parsed.args[0], &uids);
+    else
+        uidset_add_range(&uids, 1, UINT32_MAX);
+    if (r < 0 || !uids.n)
+        return r;
+    intent.uids = uids;
+    return imap_commit(im, cmd, &intent);
+}

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Inside protocols/imap: the session, the command under way, and what handlers may call.
+ *
+ * A handler gets a parsed command and works in straight lines; it may block on the store. It
+ * appends untagged responses to im->s.out and returns
+ *   0             done: the session tells what changed in the mailbox, then "tag OK [code] text"
+ *   RUN_AGAIN     it has produced a slice; it is run again when the client has read it
+ *   RUN_WAIT      it has set a phase that waits for the client (IDLE, a literal, SASL)
+ *   -ERR_x        refused: "tag NO [code] sentence" by the table in reply.c
+ * What must outlive one run is in cmd->context, or allocated in cmd->arena.
+ */
+#pragma once
+
+#include "lib/auth/sasl.h"
+#include "lib/base/arena.h"
+#include "lib/base/session.h"
+#include "lib/mail/message.h"
+#include "lib/mail/view.h"
+#include "protocols/imap/imap.h"
+#include "protocols/imap/parser.h"
+
+struct imap;
+struct command;
+
+/* RFC 3501 section 3, as bits for the table of commands. */
+enum imap_state {
+    IMAP_NOT_AUTHENTICATED = 1,
+    IMAP_AUTHENTICATED = 2,
+    IMAP_SELECTED = 4,
+    IMAP_LOGOUT = 8,
+};
+#define IMAP_ANY (IMAP_NOT_AUTHENTICATED | IMAP_AUTHENTICATED | IMAP_SELECTED)
+#define IMAP_IN (IMAP_AUTHENTICATED | IMAP_SELECTED)
+
+/* What goes on in the session; the rows of session.c say how each phase steps and what it wants. */
+enum imap_phase {
+    PHASE_GREETING,
+    PHASE_READ,    /* between commands, or within one that is not whole yet */
+    PHASE_RUN,     /* a handler that is to be run again */
+    PHASE_LITERAL, /* a command with a streamed literal: bytes, then the rest of its line */
+    PHASE_AUTH,    /* a SASL exchange */
+    PHASE_IDLE,
+    PHASE_DELAY,   /* the answer to a failed login is held back */
+    PHASE_TELL,    /* handler done; telling what changed before the tagged line */
+    PHASE_TLS,     /* waiting for the handshake */
+    PHASE_CLOSED,
+    PHASES_
+};
+
+enum { RUN_AGAIN = 1, RUN_WAIT = 2 };
+
+enum command_flags {
+    CMD_SEQ = 1,        /* takes sequence numbers: no EXPUNGE may be sent (RFC 3501 7.4.1, I7) */
+    CMD_UID = 2,        /* its FETCH responses have UID */
+    CMD_PRESENT = 4,    /* compares with the store before it tells what changed */
+    CMD_QUIET = 8,      /* tells nothing of the selected mailbox */
+    CMD_NEEDS_WRITE = 16, /* refused in a mailbox that was opened by EXAMINE */
+    /* Why a client should wait for the answer before it sends another (RFC 3501 section 5.5). Here
+     * commands run strictly one after the other, so nothing depends on it; NOTIFY and parallel
+     * commands will. */
+    CMD_ALONE = 32,     /* changes the state of the connection */
+};
+
+struct command_row {
+    const char *name; /* upper case, "UID FETCH" */
+    unsigned states;  /* in which it may be given */
+    unsigned flags;
+    const struct rule *rules;
+    int (*run)(struct imap *im, struct command *cmd);
+    const char *rfc;        /* "3501 6.4.5" */
+    const char *capability; /* what it stands for in CAPABILITY; NULL: the base protocol */
+};
+extern const struct command_row imap_commands[];
+extern const size_t imap_commands_n;
+/* parser_find over the table; ctx is struct imap. */
+const struct rule *imap_command_find(void *ctx, struct slice name, const void **ret_verb,
+                                     struct error *err);
+/* For the fuzz target of the parser: every command, whatever the state. */
+const struct rule *imap_command_find_any(void *ctx, struct slice name, const void **ret_verb,
+                                         struct error *err);
+
+/* The command under way. */
+struct command {
+    struct parsed parsed;
+    const struct command_row *row;
+    struct arena arena;
+    struct error err;
+    int result;         /* of the handler, while what changed is told */
+    enum imap_phase next; /* after the answer: PHASE_READ, or what the handler wants */
+    const char *status; /* NULL: OK or what the table says; "BAD" */
+    const char *code;   /* response code without brackets; NULL: what the table says. The arena's */
+    const char *text;   /* of an OK; NULL: "Done" */
+    void *context;      /* the handler's; freed by context_free */
+    void (*context_free)(void *context);
+    /* PHASE_LITERAL: bytes of the literal, and what follows it. Same results as run; a failure
+     * drops what is left of the command. */
+    int (*bytes)(struct imap *im, struct command *cmd, struct slice bytes);
+    int (*more)(struct imap *im, struct command *cmd);
+    const struct rule *more_rules;
+};
+
+enum imap_enabled { ENABLED_CONDSTORE = 1 };
+
+struct imap_service {
+    struct session_service service;
+    struct imap_settings settings;
+    struct mail *mail;
+    struct auth *auth;
+    struct parse_limits before_login, after_login;
+    struct connection_counts *counts;
+};
+
+struct imap {
+    struct session s; /* first */
+    struct imap_service *service;
+    enum imap_state state;
+    enum imap_phase phase;
+    struct parser parser;
+    struct command cmd;
+    bool shutdown;        /* say BYE when the command is done */
+    bool bye;             /* close when the command is answered */
+    unsigned bad_in_a_row, failed_logins;
+    unsigned enabled;     /* enum imap_enabled */
+    int64_t deadline_ms;  /* of the login or of idling */
+    int64_t delay_until_ms;
+    int64_t keepalive_at_ms; /* in IDLE */
+
+    struct auth_user user;
+    bool counted;         /* in service->counts */
+    struct account *account;
+    struct sasl_exchange *sasl;
+    struct watch *watch;  /* while in IDLE */
+    bool idle_more;       /* IDLE has more to tell than one slice */
+
+    struct view *view;    /* the selected mailbox */
+    uint64_t mailbox;     /* its id */
+    bool read_only;
+};
+
+/* --- session.c --------------------------------------------------------------------------------- */
+
+void imap_set_state(struct imap *im, enum imap_state to);
+void imap_set_phase(struct imap *im, enum imap_phase to);
+/* Ends the conversation: "* BYE text", close. */
+void imap_bye(struct imap *im, const char *code, const char *text);
+/* A message's largest size for this user. */
+uint64_t imap_message_max(const struct imap *im);
+
+/* --- reply.c ----------------------------------------------------------------------------------- */
+
+/* The tagged line of a finished command. */
+void imap_reply(struct imap *im, struct command *cmd, int result);
+/* BAD with the sentence in cmd->err. */
+void imap_reply_bad(struct imap *im, struct command *cmd);
+/* Fill cmd and give a handler's result: return imap_bad(cmd, "..."). */
+int imap_bad(struct command *cmd, const char *fmt, ...) PRINTF_LIKE(2, 3) MUST_USE;
+int imap_no(struct command *cmd, const char *code, const char *fmt, ...) PRINTF_LIKE(3, 4) MUST_USE;
+/* The capabilities as they are now, without a leading blank. */
+void imap_write_capabilities(const struct imap *im, struct buf *out);
+/* cmd->code of a login's OK: the capabilities, which change with it. */
+void imap_code_capabilities(const struct imap *im, struct command *cmd);
+/* A mailbox name (UTF-8) in modified UTF-7, quoted. */
+void imap_write_mailbox(struct buf *out, struct slice name);
+/* Any bytes without NUL: quoted, or a literal. */
+void imap_write_string(struct buf *out, struct slice s);
+/* "FLAGS (\Seen $Work)" */
+void imap_write_flags(struct buf *out, const struct flagset *flags);
+/* "17-Jul-1996 02:44:25 +0000" with its quotes */
+void imap_write_date(struct buf *out, int64_t seconds);
+
+/* --- selected.c: the selected mailbox ----------------------------------------------------------- */
+
+/* Opens a mailbox of the state and makes it the selected one. */
+int imap_select(struct imap *im, struct state *st, const struct mailbox *box, bool read_only,
+                struct error *err) MUST_USE;
+void imap_unselect(struct imap *im);
+/* Takes in the newest state (`present`: compared with the store); tells nothing yet.
+ * -ERR_NOTFOUND: the mailbox does not exist any more. */
+int imap_update(struct imap *im, bool present, struct error *err) MUST_USE;
+/* Tells a slice of what may be told; true: there is more. */
+bool imap_tell(struct imap *im, bool allow_expunge, bool uid);
+/* From now on MODSEQ is told (RFC 7162 section 3.1). */
+void imap_enable_condstore(struct imap *im);
+/* UIDs or sequence numbers -> uids in view. BAD for a number that does not exist. */
+int imap_resolve(struct imap *im, struct command *cmd, const struct arg *set, bool by_uid,
+                 struct uidset *ret) MUST_USE;
+/* The same by the command's kind of number. */
+int imap_resolve_set(struct imap *im, struct command *cmd, const struct arg *set,
+                     struct uidset *ret) MUST_USE;
+/* Commits one intent of this account; its result, and its sentence in cmd->err. */
+int imap_commit(struct imap *im, struct command *cmd, struct intent *intent) MUST_USE;
+/* Are messages in the set that are expunged, but not yet for this client? */
+bool imap_any_gone(const struct imap *im, const struct uidset *uids);
+
+/* --- service.c --------------------------------------------------------------------------------- */
+
+/* Counts a connection of an account; false: it has as many as it may. */
+bool imap_count_in(struct imap_service *service, uint64_t account, unsigned max);
+void imap_count_out(struct imap_service *service, uint64_t account);
+struct session *imap_session_open(struct session_service *service, const struct session_peer *peer);
+
+/* --- handlers ---------------------------------------------------------------------------------- */
+
+int cmd_login(struct imap *im, struct command *cmd);
+int cmd_authenticate(struct imap *im, struct command *cmd);
+int cmd_authenticate_line(struct imap *im, struct command *cmd, struct slice line);
+int cmd_starttls(struct imap *im, struct command *cmd);
+
+int cmd_capability(struct imap *im, struct command *cmd);
+int cmd_noop(struct imap *im, struct command *cmd);
+int cmd_logout(struct imap *im, struct command *cmd);
+int cmd_id(struct imap *im, struct command *cmd);
+int cmd_enable(struct imap *im, struct command *cmd);
+int cmd_idle(struct imap *im, struct command *cmd);
+int cmd_idle_tell(struct imap *im, struct command *cmd);
+int cmd_idle_line(struct imap *im, struct command *cmd, struct slice line);
+void cmd_idle_end(struct imap *im);
+int cmd_namespace(struct imap *im, struct command *cmd);
+
+int cmd_select(struct imap *im, struct command *cmd);
+int cmd_examine(struct imap *im, struct command *cmd);
+int cmd_close(struct imap *im, struct command *cmd);
+int cmd_unselect(struct imap *im, struct command *cmd);
+int cmd_create(struct imap *im, struct command *cmd);
+int cmd_delete(struct imap *im, struct command *cmd);
+int cmd_rename(struct imap *im, struct command *cmd);
+int cmd_subscribe(struct imap *im, struct command *cmd);
+int cmd_unsubscribe(struct imap *im, struct command *cmd);
+int cmd_status(struct imap *im, struct command *cmd);
+
+int cmd_list(struct imap *im, struct command *cmd);
+int cmd_lsub(struct imap *im, struct command *cmd);
+
+int cmd_append(struct imap *im, struct command *cmd);
+int cmd_fetch(struct imap *im, struct command *cmd);
+int cmd_store(struct imap *im, struct command *cmd);
+int cmd_expunge(struct imap *im, struct command *cmd);
+int cmd_search(struct imap *im, struct command *cmd);
+int cmd_copy(struct imap *im, struct command *cmd);
+int cmd_move(struct imap *im, struct command *cmd);

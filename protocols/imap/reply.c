@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Tagged lines, capabilities, and the writers of values that several responses share.
+ *
+ * Handlers return kinds of errors; what a client reads of them is said here, once. The codes are
+ * those of RFC 5530 unless another RFC defines one for the very case.
+ */
+#include <stdio.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/codec.h"
+#include "lib/base/mem.h"
+#include "protocols/imap/impl.h"
+
+static const struct {
+    const char *code, *text; /* text: where the error has no sentence */
+} refusals[ERR_COUNT_] = {
+    [ERR_INVALID] = {"CANNOT", "That is not possible"},
+    [ERR_LIMIT] = {"LIMIT", "A limit was met"},
+    [ERR_NOTFOUND] = {"NONEXISTENT", "It does not exist"},
+    [ERR_EXISTS] = {"ALREADYEXISTS", "It exists already"},
+    [ERR_NOPERM] = {"CANNOT", "That is not allowed"},
+    [ERR_AUTH] = {"AUTHENTICATIONFAILED", "Wrong user name or password"},
+    [ERR_QUOTA] = {"OVERQUOTA", "The account has no room for it"},
+    [ERR_TOOBIG] = {"TOOBIG", "The message is too large"}, /* RFC 4469 */
+    [ERR_CONFLICT] = {"INUSE", "Others are changing it; try again"},
+    [ERR_UNAVAILABLE] = {"UNAVAILABLE", "The store cannot be reached; try again later"},
+    [ERR_CANCELLED] = {"UNAVAILABLE", "Cancelled; try again"},
+    [ERR_INTERNAL] = {"SERVERBUG", "Something is wrong on this side"},
+};
+
+/* A sentence may quote what came from outside; a response line is printable ASCII. */
+static void write_sentence(struct buf *out, const char *s)
+{
+    for (; *s; s++)
+        buf_add_byte(out, *s >= ' ' && *s < 0x7f ? (uint8_t)*s : '?');
+}
+
+static void write_line(struct imap *im, const char *tag, const char *status, const char *code,
+                       const char *text)
+{
+    struct buf *out = &im->s.out;
+
+    buf_printf(out, "%s %s ", tag, status);
+    if (code) {
+        buf_add_byte(out, '[');
+        buf_add_str(out, code);
+        buf_add_str(out, "] ");
+    }
+    write_sentence(out, text);
+    buf_add_str(out, "\r\n");
+}
+
+void imap_reply(struct imap *im, struct command *cmd, int result)
+{
+    const char *code = cmd->code, *text = cmd->text ? cmd->text : "Done";
+    const char *status = cmd->status ? cmd->status : "OK";
+    int kind = -result;
+
+    if (result < 0) {
+        if (!cmd->status)
+            status = "NO";
+        if (!code && !cmd->status)
+            code = refusals[kind].code;
+        text = cmd->err.text[0] ? cmd->err.text : refusals[kind].text;
+    }
+    write_line(im, cmd->parsed.tag, status, code, text ? text : "Failed");
+}
+
+void imap_reply_bad(struct imap *im, struct command *cmd)
+{
+    write_line(im, cmd->parsed.tag[0] ? cmd->parsed.tag : "*", "BAD",
+               cmd->err.kind == ERR_TOOBIG ? "TOOBIG" : NULL, cmd->err.text);
+}
+
+int imap_bad(struct command *cmd, const char *fmt, ...)
+{
+    va_list ap;
+    char text[ERROR_TEXT_MAX];
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    cmd->status = "BAD";
+    return error_set(&cmd->err, ERR_INVALID, "%s", text);
+}
+
+int imap_no(struct command *cmd, const char *code, const char *fmt, ...)
+{
+    va_list ap;
+    char text[ERROR_TEXT_MAX];
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    cmd->status = "NO";
+    cmd->code = code;
+    return error_set(&cmd->err, ERR_NOPERM, "%s", text);
+}
+
+/* --- capabilities ------------------------------------------------------------------------------ */
+
+/* What no command stands for. */
+static const char *const capabilities[] = {
+    "LITERAL+", /* RFC 7888 */
+    "CHILDREN", /* RFC 3348 */
+};
+
+static void write_login_capabilities(const struct imap *im, struct buf *out)
+{
+    const char *mechanisms[SASL_MECHANISMS_MAX];
+    size_t n = sasl_mechanisms(im->service->auth, &im->s.peer, mechanisms);
+
+    if (im->service->settings.starttls && !im->s.peer.tls)
+        buf_add_str(out, " STARTTLS");
+    if (!auth_plaintext_allowed(im->service->auth, &im->s.peer))
+        buf_add_str(out, " LOGINDISABLED");
+    for (size_t i = 0; i < n; i++)
+        buf_printf(out, " AUTH=%s", mechanisms[i]);
+}
+
+void imap_write_capabilities(const struct imap *im, struct buf *out)
+{
+    buf_add_str(out, "IMAP4rev1");
+    if (im->state == IMAP_NOT_AUTHENTICATED)
+        write_login_capabilities(im, out);
+    for (size_t i = 0; i < ARRAY_LEN(capabilities); i++)
+        buf_printf(out, " %s", capabilities[i]);
+    for (size_t i = 0; i < imap_commands_n; i++)
+        if (imap_commands[i].capability)
+            buf_printf(out, " %s", imap_commands[i].capability);
+}
+
+void imap_code_capabilities(const struct imap *im, struct command *cmd)
+{
+    CLEANUP(buf_done) struct buf b = buf_make(BUF_MAX_DEFAULT);
+
+    buf_add_str(&b, "CAPABILITY ");
+    imap_write_capabilities(im, &b);
+    cmd->code = arena_str(&cmd->arena, buf_slice(&b));
+}
+
+/* --- values ------------------------------------------------------------------------------------ */
+
+void imap_write_string(struct buf *out, struct slice s)
+{
+    bool plain = s.n <= 1000;
+
+    for (size_t i = 0; i < s.n && plain; i++)
+        plain = s.p[i] >= ' ' && s.p[i] < 0x7f;
+    if (!plain) {
+        buf_printf(out, "{%zu}\r\n", s.n);
+        buf_add_slice(out, s);
+        return;
+    }
+    buf_add_byte(out, '"');
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] == '"' || s.p[i] == '\\')
+            buf_add_byte(out, '\\');
+        buf_add_byte(out, s.p[i]);
+    }
+    buf_add_byte(out, '"');
+}
+
+void imap_write_mailbox(struct buf *out, struct slice name)
+{
+    CLEANUP(buf_done) struct buf b = buf_make(BUF_MAX_DEFAULT);
+
+    if (mutf7_encode(&b, name) < 0)
+        buf_add_slice(&b, name); /* not UTF-8: cannot be, names are checked when they are made */
+    imap_write_string(out, buf_slice(&b));
+}
+
+void imap_write_flags(struct buf *out, const struct flagset *flags)
+{
+    buf_add_str(out, "FLAGS (");
+    buf_add_slice(out, flags->text);
+    buf_add_byte(out, ')');
+}
+
+void imap_write_date(struct buf *out, int64_t seconds)
+{
+    struct civil c = civil_from_unix(seconds, 0);
+
+    buf_printf(out, "\"%02d-%s-%04d %02d:%02d:%02d +0000\"", c.day, clock_month_names[c.month - 1],
+               c.year, c.hour, c.minute, c.second);
+}

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* The grammar of all commands: RFC 3501 section 9 and its extensions, as tables. */
+#include "protocols/imap/rules.h"
+
+const struct rule imap_rules_none[] = {{RULE_END}};
+
+/* --- login, options ---------------------------------------------------------------------------- */
+
+const struct rule imap_rules_login[] = {
+    {RULE_ASTRING, 0, NULL, "a user name"},
+    {RULE_ASTRING, 0, NULL, "a password"},
+    {RULE_END},
+};
+
+const struct rule imap_rules_authenticate[] = {
+    {RULE_ATOM, 0, NULL, "a mechanism"},
+    {RULE_BASE64, RULE_OPTIONAL, NULL, "an initial response in base64"},
+    {RULE_END},
+};
+
+/* RFC 2971 section 3.3; pairs are not enforced, as clients exist that send one string too few */
+static const struct rule id_strings[] = {
+    {RULE_NSTRING, RULE_OPTIONAL | RULE_MANY},
+    {RULE_END},
+};
+static const struct word nil_word[] = {{"NIL", 0}, {NULL}};
+static const struct rule id_choice[] = {
+    {RULE_LIST, 0, id_strings},
+    {RULE_WORD, 0, nil_word, "a list or NIL"},
+    {RULE_END},
+};
+const struct rule imap_rules_id[] = {{RULE_CHOICE, 0, id_choice}, {RULE_END}};
+
+const struct rule imap_rules_enable[] = {
+    {RULE_ATOM, RULE_MANY, NULL, "a capability"},
+    {RULE_END},
+};
+
+/* --- mailboxes --------------------------------------------------------------------------------- */
+
+const struct rule imap_rules_mailbox[] = {{RULE_MAILBOX}, {RULE_END}};
+
+static const struct word select_words[] = {
+    {"CONDSTORE", SELECT_CONDSTORE}, /* RFC 7162 section 3.1.8 */
+    {NULL},
+};
+static const struct rule select_list[] = {
+    {RULE_WORD, RULE_MANY, select_words, "SELECT parameter"},
+    {RULE_END},
+};
+const struct rule imap_rules_select[] = {
+    {RULE_MAILBOX},
+    {RULE_LIST, RULE_OPTIONAL, select_list},
+    {RULE_END},
+};
+
+static const struct word use_words[] = {
+    {"\\All", USE_ALL},         {"\\Archive", USE_ARCHIVE}, {"\\Drafts", USE_DRAFTS},
+    {"\\Flagged", USE_FLAGGED}, {"\\Junk", USE_JUNK},       {"\\Sent", USE_SENT},
+    {"\\Trash", USE_TRASH},     {"\\Important", USE_IMPORTANT},
+    {NULL},
+};
+static const struct rule use_inner[] = {
+    {RULE_WORD, RULE_OPTIONAL | RULE_MANY, use_words, "special use"},
+    {RULE_END},
+};
+static const struct rule use_list[] = {{RULE_LIST, 0, use_inner}, {RULE_END}};
+static const struct word create_words[] = {
+    {"USE", CREATE_USE, use_list}, /* RFC 6154 section 3 */
+    {NULL},
+};
+static const struct rule create_list[] = {
+    {RULE_WORD, RULE_MANY, create_words, "CREATE parameter"},
+    {RULE_END},
+};
+const struct rule imap_rules_create[] = {
+    {RULE_MAILBOX},
+    {RULE_LIST, RULE_OPTIONAL, create_list},
+    {RULE_END},
+};
+
+const struct rule imap_rules_rename[] = {
+    {RULE_MAILBOX, 0, NULL, "a mailbox name"},
+    {RULE_MAILBOX, 0, NULL, "the new mailbox name"},
+    {RULE_END},
+};
+
+/* RFC 5258 section 6 */
+static const struct word list_select_words[] = {
+    {"SUBSCRIBED", LIST_SUBSCRIBED},
+    {"SPECIAL-USE", LIST_SPECIAL_USE}, /* RFC 6154 section 5.2 */
+    {"REMOTE", LIST_REMOTE},
+    {"RECURSIVEMATCH", LIST_RECURSIVEMATCH},
+    {NULL},
+};
+static const struct rule list_select[] = {
+    {RULE_WORD, RULE_OPTIONAL | RULE_MANY, list_select_words, "LIST selection option"},
+    {RULE_END},
+};
+static const struct word list_return_words[] = {
+    {"SUBSCRIBED", LIST_SUBSCRIBED},
+    {"CHILDREN", LIST_CHILDREN},
+    {"SPECIAL-USE", LIST_SPECIAL_USE},
+    {NULL},
+};
+static const struct rule list_return_inner[] = {
+    {RULE_WORD, RULE_OPTIONAL | RULE_MANY, list_return_words, "LIST return option"},
+    {RULE_END},
+};
+static const struct rule list_return_list[] = {{RULE_LIST, 0, list_return_inner}, {RULE_END}};
+static const struct word list_return[] = {{"RETURN", LIST_RETURN, list_return_list}, {NULL}};
+static const struct rule list_patterns[] = {
+    {RULE_PATTERN, RULE_MANY},
+    {RULE_END},
+};
+static const struct rule list_pattern_choice[] = {
+    {RULE_LIST, 0, list_patterns},
+    {RULE_PATTERN},
+    {RULE_END},
+};
+const struct rule imap_rules_list[] = {
+    {RULE_LIST, RULE_OPTIONAL, list_select},
+    {RULE_MAILBOX, 0, NULL, "a reference name"},
+    {RULE_CHOICE, 0, list_pattern_choice, "a mailbox pattern"},
+    {RULE_WORD, RULE_OPTIONAL, list_return},
+    {RULE_END},
+};
+const struct rule imap_rules_lsub[] = {
+    {RULE_MAILBOX, 0, NULL, "a reference name"},
+    {RULE_PATTERN},
+    {RULE_END},
+};
+
+static const struct word status_words[] = {
+    {"MESSAGES", STATUS_MESSAGES},
+    {"RECENT", STATUS_RECENT},
+    {"UIDNEXT", STATUS_UIDNEXT},
+    {"UIDVALIDITY", STATUS_UIDVALIDITY},
+    {"UNSEEN", STATUS_UNSEEN},
+    {"HIGHESTMODSEQ", STATUS_HIGHESTMODSEQ}, /* RFC 7162 section 3.1.7 */
+    {NULL},
+};
+static const struct rule status_inner[] = {
+    {RULE_WORD, RULE_MANY, status_words, "status item"},
+    {RULE_END},
+};
+const struct rule imap_rules_status[] = {
+    {RULE_MAILBOX},
+    {RULE_LIST, 0, status_inner, "a list of status items"},
+    {RULE_END},
+};
+
+/* --- messages ---------------------------------------------------------------------------------- */
+
+const struct rule imap_rules_append[] = {
+    {RULE_MAILBOX},
+    {RULE_FLAG_LIST, RULE_OPTIONAL},
+    {RULE_DATE_TIME, RULE_OPTIONAL},
+    {RULE_STREAM, 0, NULL, "a literal"},
+    {RULE_END},
+};
+
+/* Behind a message: the end, or (RFC 3502) another one. */
+const struct rule imap_rules_append_more[] = {
+    {RULE_FLAG_LIST, RULE_OPTIONAL},
+    {RULE_DATE_TIME, RULE_OPTIONAL},
+    {RULE_STREAM, RULE_OPTIONAL},
+    {RULE_END},
+};
+
+const struct rule imap_rules_set[] = {{RULE_SET}, {RULE_END}};
+
+const struct rule imap_rules_copy[] = {{RULE_SET}, {RULE_MAILBOX}, {RULE_END}};
+
+static const struct rule body_rules[] = {
+    {RULE_SECTION, RULE_OPTIONAL | RULE_TIGHT},
+    {RULE_PARTIAL, RULE_OPTIONAL | RULE_TIGHT},
+    {RULE_END},
+};
+static const struct rule peek_rules[] = {
+    {RULE_SECTION, RULE_TIGHT},
+    {RULE_PARTIAL, RULE_OPTIONAL | RULE_TIGHT},
+    {RULE_END},
+};
+#define FETCH_ITEMS                                                                                \
+    {"UID", FETCH_UID}, {"FLAGS", FETCH_FLAGS}, {"INTERNALDATE", FETCH_INTERNALDATE},              \
+        {"RFC822.SIZE", FETCH_SIZE}, {"MODSEQ", FETCH_MODSEQ}, {"ENVELOPE", FETCH_ENVELOPE},       \
+        {"BODYSTRUCTURE", FETCH_BODYSTRUCTURE}, {"BODY", FETCH_BODY, body_rules},                  \
+        {"BODY.PEEK", FETCH_BODY_PEEK, peek_rules}, {"RFC822", FETCH_RFC822},                      \
+        {"RFC822.HEADER", FETCH_RFC822_HEADER}, {"RFC822.TEXT", FETCH_RFC822_TEXT},
+static const struct word fetch_words[] = {FETCH_ITEMS{NULL}};
+static const struct word fetch_words_alone[] = {
+    FETCH_ITEMS{"ALL", FETCH_ALL}, {"FULL", FETCH_FULL}, {"FAST", FETCH_FAST}, {NULL}};
+static const struct rule fetch_list[] = {
+    {RULE_WORD, RULE_MANY, fetch_words, "FETCH item"},
+    {RULE_END},
+};
+static const struct rule fetch_choice[] = {
+    {RULE_LIST, 0, fetch_list},
+    {RULE_WORD, 0, fetch_words_alone, "FETCH item"},
+    {RULE_END},
+};
+static const struct rule modseq_rules[] = {{RULE_NUMBER64, 0, NULL, "a mod-sequence"}, {RULE_END}};
+static const struct word fetch_modifiers[] = {
+    {"CHANGEDSINCE", FETCH_CHANGEDSINCE, modseq_rules}, /* RFC 7162 section 3.1.4.1 */
+    {NULL},
+};
+static const struct rule fetch_modifier_list[] = {
+    {RULE_WORD, RULE_MANY, fetch_modifiers, "FETCH modifier"},
+    {RULE_END},
+};
+const struct rule imap_rules_fetch[] = {
+    {RULE_SET},
+    {RULE_CHOICE, 0, fetch_choice, "a FETCH item"},
+    {RULE_LIST, RULE_OPTIONAL, fetch_modifier_list},
+    {RULE_END},
+};
+
+static const struct word store_words[] = {
+    {"FLAGS", STORE_SET},
+    {"+FLAGS", STORE_ADD},
+    {"-FLAGS", STORE_REMOVE},
+    {"FLAGS.SILENT", STORE_SET | STORE_SILENT},
+    {"+FLAGS.SILENT", STORE_ADD | STORE_SILENT},
+    {"-FLAGS.SILENT", STORE_REMOVE | STORE_SILENT},
+    {NULL},
+};
+static const struct word store_modifiers[] = {
+    {"UNCHANGEDSINCE", STORE_UNCHANGEDSINCE, modseq_rules}, /* RFC 7162 section 3.1.3 */
+    {NULL},
+};
+static const struct rule store_modifier_list[] = {
+    {RULE_WORD, RULE_MANY, store_modifiers, "STORE modifier"},
+    {RULE_END},
+};
+const struct rule imap_rules_store[] = {
+    {RULE_SET},
+    {RULE_LIST, RULE_OPTIONAL, store_modifier_list},
+    {RULE_WORD, 0, store_words, "STORE item"},
+    {RULE_FLAGS},
+    {RULE_END},
+};
+
+/* --- SEARCH ------------------------------------------------------------------------------------ */
+
+static const struct word search_words[];
+static const struct rule search_key_choice[];
+static const struct rule search_keys[] = {
+    {RULE_CHOICE, RULE_MANY, search_key_choice, "a search key"},
+    {RULE_END},
+};
+static const struct rule search_key_choice[] = {
+    {RULE_LIST, 0, search_keys},
+    {RULE_SET},
+    {RULE_WORD, 0, search_words, "search key"},
+    {RULE_END},
+};
+static const struct rule search_one[] = {{RULE_CHOICE, 0, search_key_choice}, {RULE_END}};
+static const struct rule search_two[] = {
+    {RULE_CHOICE, 0, search_key_choice},
+    {RULE_CHOICE, 0, search_key_choice},
+    {RULE_END},
+};
+static const struct rule search_string[] = {{RULE_ASTRING}, {RULE_END}};
+static const struct rule search_header[] = {
+    {RULE_ASTRING, 0, NULL, "a header field name"},
+    {RULE_ASTRING},
+    {RULE_END},
+};
+static const struct rule search_atom[] = {{RULE_ATOM, 0, NULL, "a keyword"}, {RULE_END}};
+static const struct rule search_date[] = {{RULE_DATE}, {RULE_END}};
+static const struct rule search_number[] = {{RULE_NUMBER}, {RULE_END}};
+
+/* RFC 7162 section 3.1.5: [entry-name entry-type-req] mod-sequence-valzer; flags have one
+ * mod-sequence here, so which flag is named makes no difference */
+static const struct word entry_types[] = {{"PRIV", 1}, {"SHARED", 2}, {"ALL", 3}, {NULL}};
+static const struct rule search_modseq[] = {
+    {RULE_STRING, RULE_OPTIONAL},
+    {RULE_WORD, RULE_OPTIONAL, entry_types},
+    {RULE_NUMBER64, 0, NULL, "a mod-sequence"},
+    {RULE_END},
+};
+
+#define IS(flag) (SEARCH_FLAG | (flag) << 8)
+#define IS_NOT(flag) (SEARCH_UNFLAG | (flag) << 8)
+static const struct word search_words[] = {
+    {"ALL", SEARCH_ALL},
+    {"ANSWERED", IS(FLAG_ANSWERED)},
+    {"BCC", SEARCH_BCC, search_string},
+    {"BEFORE", SEARCH_BEFORE, search_date},
+    {"BODY", SEARCH_BODY, search_string},
+    {"CC", SEARCH_CC, search_string},
+    {"DELETED", IS(FLAG_DELETED)},
+    {"DRAFT", IS(FLAG_DRAFT)},
+    {"FLAGGED", IS(FLAG_FLAGGED)},
+    {"FROM", SEARCH_FROM, search_string},
+    {"HEADER", SEARCH_HEADER, search_header},
+    {"KEYWORD", SEARCH_KEYWORD, search_atom},
+    {"LARGER", SEARCH_LARGER, search_number},
+    {"MODSEQ", SEARCH_MODSEQ, search_modseq},
+    {"NEW", SEARCH_NEW},
+    {"NOT", SEARCH_NOT, search_one},
+    {"OLD", SEARCH_OLD},
+    {"ON", SEARCH_ON, search_date},
+    {"OR", SEARCH_OR, search_two},
+    {"RECENT", SEARCH_RECENT},
+    {"SEEN", IS(FLAG_SEEN)},
+    {"SENTBEFORE", SEARCH_SENTBEFORE, search_date},
+    {"SENTON", SEARCH_SENTON, search_date},
+    {"SENTSINCE", SEARCH_SENTSINCE, search_date},
+    {"SINCE", SEARCH_SINCE, search_date},
+    {"SMALLER", SEARCH_SMALLER, search_number},
+    {"SUBJECT", SEARCH_SUBJECT, search_string},
+    {"TEXT", SEARCH_TEXT, search_string},
+    {"TO", SEARCH_TO, search_string},
+    {"UID", SEARCH_UID, imap_rules_set},
+    {"UNANSWERED", IS_NOT(FLAG_ANSWERED)},
+    {"UNDELETED", IS_NOT(FLAG_DELETED)},
+    {"UNDRAFT", IS_NOT(FLAG_DRAFT)},
+    {"UNFLAGGED", IS_NOT(FLAG_FLAGGED)},
+    {"UNKEYWORD", SEARCH_UNKEYWORD, search_atom},
+    {"UNSEEN", IS_NOT(FLAG_SEEN)},
+    {NULL},
+};
+static const struct rule charset_rules[] = {{RULE_ASTRING, 0, NULL, "a charset"}, {RULE_END}};
+static const struct word charset_word[] = {{"CHARSET", SEARCH_CHARSET, charset_rules}, {NULL}};
+const struct rule imap_rules_search[] = {
+    {RULE_WORD, RULE_OPTIONAL, charset_word},
+    {RULE_CHOICE, RULE_MANY, search_key_choice, "a search key"},
+    {RULE_END},
+};

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* rules: the grammar of IMAP commands as data, and the tree that parsing gives.
+ *
+ * A command's arguments are an array of rules, ended by RULE_END. Each rule gives exactly one node
+ * (struct arg), in order; a rule left out (RULE_OPTIONAL) gives a node of kind RULE_END, so a
+ * handler finds its arguments by number. Between two rules stands one blank unless the second is
+ * RULE_TIGHT. What a FETCH item, SEARCH key or option is called and takes is a row of a word table:
+ *
+ *   static const struct word fetch_words[] = {
+ *       {"FLAGS", FETCH_FLAGS},
+ *       {"BODY", FETCH_BODY, body_rules},          rules for what follows the word
+ *
+ * To add an extension's key or item: a row in rules.c and its value in the enum here; to add a
+ * command: its rules, and a row in command.c.
+ */
+#pragma once
+
+#include "lib/base/arena.h"
+#include "lib/base/bytes.h"
+#include "lib/mail/view.h"
+
+enum rule_kind {
+    RULE_END = 0,
+    RULE_ATOM,     /* text */
+    RULE_ASTRING,  /* text */
+    RULE_STRING,   /* text: quoted or literal */
+    RULE_NSTRING,  /* text; NIL: text.p is NULL */
+    RULE_MAILBOX,  /* text: UTF-8, INBOX in upper case; `malformed` if no modified UTF-7 */
+    RULE_PATTERN,  /* list-mailbox; text: UTF-8 with its wildcards; `malformed` */
+    RULE_BASE64,   /* text as it came; "=" is the empty one (RFC 4959) */
+    RULE_NUMBER,   /* number: 32 bits */
+    RULE_NUMBER64, /* number: 63 bits (RFC 7162) */
+    RULE_SET,      /* set: a sequence set */
+    RULE_FLAGS,    /* flags: in parentheses, or bare ones up to the end */
+    RULE_FLAG_LIST,/* flags: in parentheses only */
+    RULE_DATE,     /* date: seconds at 0:00 of the day, no zone */
+    RULE_DATE_TIME,/* date: seconds since 1970 UTC */
+    RULE_SECTION,  /* section: "[...]" of BODY */
+    RULE_PARTIAL,  /* partial: "<offset.count>" */
+    RULE_STREAM,   /* number: a literal that is not kept but streamed to the handler */
+    RULE_WORD,     /* word: the value of the row; items: what its rules gave */
+    RULE_LIST,     /* "(" rules ")"; items */
+    RULE_CHOICE,   /* the first of the rules that can begin here; gives that one's node */
+};
+
+enum { /* flags of a rule */
+    RULE_OPTIONAL = 1,
+    RULE_MANY = 2,  /* once or more, parted by blanks: one node of this kind, items are the matches */
+    RULE_TIGHT = 4, /* no blank before it */
+};
+
+struct rule {
+    enum rule_kind kind;
+    unsigned flags;
+    const void *of;   /* WORD: struct word[]; LIST, CHOICE: struct rule[] */
+    const char *what; /* for people: "user name" */
+};
+
+struct word {
+    const char *name;         /* upper case; NULL ends the table */
+    int value;
+    const struct rule *rules; /* of what follows, a blank before the first unless it is tight */
+};
+
+enum section_kind {
+    SECTION_ALL,
+    SECTION_HEADER,
+    SECTION_FIELDS,
+    SECTION_FIELDS_NOT,
+    SECTION_TEXT,
+    SECTION_MIME,
+};
+
+struct imap_section {
+    uint32_t *numbers; /* of the part */
+    size_t n_numbers;
+    enum section_kind kind;
+    struct slice *fields;
+    size_t n_fields;
+    struct slice text; /* as it is answered: without the brackets, in upper case but for fields */
+};
+
+struct arg {
+    enum rule_kind kind; /* RULE_END: left out */
+    bool many;           /* of a RULE_MANY: items are the matches */
+    bool malformed;      /* MAILBOX, PATTERN */
+    int word;            /* WORD */
+    struct slice text;
+    struct arg *items;
+    size_t n; /* items */
+    union {
+        uint64_t number;
+        int64_t date;
+        struct {
+            struct seq_range *items; /* as given; 0 is "*" */
+            size_t n;
+        } set;
+        struct flags flags;
+        struct imap_section *section;
+        struct {
+            uint32_t offset, count;
+        } partial;
+    };
+};
+
+/* What bounds one command; from imap.h's settings. */
+struct parse_limits {
+    uint32_t command;  /* bytes of a command with its literals */
+    uint32_t literal;  /* bytes of one literal that is not streamed */
+    uint64_t stream;   /* bytes of a streamed one */
+    unsigned literals; /* of one command */
+    unsigned nesting;
+    unsigned arguments;
+    unsigned set;      /* ranges */
+};
+
+enum parse_result {
+    PARSE_OK,
+    PARSE_NEED,   /* right so far; ends in the head of a literal whose bytes are not here yet */
+    PARSE_STREAM, /* right so far; ends in the head of a literal that is to be streamed */
+    PARSE_WRONG,
+};
+
+/* Reads the arguments in `in`, whose first byte is the one behind the command's name (or behind a
+ * streamed literal). `in` ends with the command's last line end, or with the line end of a
+ * literal's head. Nodes, texts and all live in the arena and borrow nothing from `in`.
+ * PARSE_WRONG: err says what was expected where. */
+enum parse_result parse_args(struct slice in, const struct rule *rules,
+                             const struct parse_limits *limits, struct arena *arena,
+                             struct arg **ret_args, size_t *ret_n, struct error *err);
+
+/* How many rules stand before RULE_END. */
+size_t rules_count(const struct rule *rules);
+
+enum fetch_word {
+    FETCH_UID = 1,
+    FETCH_FLAGS,
+    FETCH_INTERNALDATE,
+    FETCH_SIZE,
+    FETCH_MODSEQ,
+    FETCH_ENVELOPE,
+    FETCH_BODYSTRUCTURE,
+    FETCH_BODY,
+    FETCH_BODY_PEEK,
+    FETCH_RFC822,
+    FETCH_RFC822_HEADER,
+    FETCH_RFC822_TEXT,
+    FETCH_ALL,
+    FETCH_FULL,
+    FETCH_FAST,
+    FETCH_CHANGEDSINCE,
+};
+
+enum store_word {
+    STORE_SET = 1,
+    STORE_ADD,
+    STORE_REMOVE,
+    STORE_SILENT = 8, /* added to the three above */
+    STORE_UNCHANGEDSINCE = 16,
+};
+
+enum status_word {
+    STATUS_MESSAGES = 1,
+    STATUS_RECENT,
+    STATUS_UIDNEXT,
+    STATUS_UIDVALIDITY,
+    STATUS_UNSEEN,
+    STATUS_HIGHESTMODSEQ,
+};
+
+enum search_word {
+    SEARCH_CHARSET = 1,
+    SEARCH_ALL,
+    SEARCH_FLAG,     /* of the flag words, the row's value is this + the system flag's bit << 8 */
+    SEARCH_UNFLAG,   /* the same, not set */
+    SEARCH_NEW,
+    SEARCH_OLD,
+    SEARCH_RECENT,
+    SEARCH_KEYWORD,
+    SEARCH_UNKEYWORD,
+    SEARCH_BEFORE,
+    SEARCH_ON,
+    SEARCH_SINCE,
+    SEARCH_SENTBEFORE,
+    SEARCH_SENTON,
+    SEARCH_SENTSINCE,
+    SEARCH_LARGER,
+    SEARCH_SMALLER,
+    SEARCH_UID,
+    SEARCH_MODSEQ,
+    SEARCH_NOT,
+    SEARCH_OR,
+    SEARCH_BCC,
+    SEARCH_CC,
+    SEARCH_FROM,
+    SEARCH_SUBJECT,
+    SEARCH_TO,
+    SEARCH_HEADER,
+    SEARCH_BODY,
+    SEARCH_TEXT,
+};
+
+enum list_word {
+    LIST_SUBSCRIBED = 1,
+    LIST_SPECIAL_USE,
+    LIST_REMOTE,
+    LIST_RECURSIVEMATCH,
+    LIST_CHILDREN,
+    LIST_RETURN,
+};
+
+enum { SELECT_CONDSTORE = 1, CREATE_USE = 1 };
+
+extern const struct rule imap_rules_none[], imap_rules_login[], imap_rules_authenticate[],
+    imap_rules_id[], imap_rules_enable[], imap_rules_mailbox[], imap_rules_select[],
+    imap_rules_create[], imap_rules_rename[], imap_rules_list[], imap_rules_lsub[],
+    imap_rules_status[], imap_rules_append[], imap_rules_append_more[], imap_rules_set[],
+    imap_rules_fetch[], imap_rules_store[], imap_rules_search[], imap_rules_copy[];

@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "protocols/imap/search_tree.h"
+
+#include <stdlib.h>
+
+#include "lib/base/mem.h"
+#include "lib/mime/charset.h"
+#include "lib/mime/header.h"
+#include "lib/mime/text.h"
+
+#define DAY 86400
+#define CHUNK ((size_t)64 << 10)
+
+/* --- compiling --------------------------------------------------------------------------------- */
+
+struct compiler {
+    struct search_tree *tree;
+    struct imap *im;
+    struct command *cmd;
+    struct slice charset;
+};
+
+static int compile_key(struct compiler *c, const struct arg *arg, struct search_node **ret);
+
+static struct slice to_utf8(struct compiler *c, struct slice s)
+{
+    CLEANUP(buf_done) struct buf b = buf_make(BUF_MAX_DEFAULT);
+
+    charset_convert(&b, c->charset, s);
+    return arena_slice(&c->cmd->arena, buf_slice(&b));
+}
+
+static int cost_order(const void *a, const void *b)
+{
+    const struct search_node *l = *(struct search_node *const *)a;
+    const struct search_node *r = *(struct search_node *const *)b;
+
+    return (l->cost > r->cost) - (l->cost < r->cost);
+}
+
+static int compile_children(struct compiler *c, struct search_node *node, const struct arg *args,
+                            size_t n)
+{
+    int r;
+
+    node->children = arena_array(&c->cmd->arena, n, sizeof(struct search_node *));
+    for (size_t i = 0; i < n; i++) {
+        r = compile_key(c, &args[i], &node->children[i]);
+        if (r < 0)
+            return r;
+        node->n++;
+        node->cost = MAX(node->cost, node->children[i]->cost);
+    }
+    qsort(node->children, n, sizeof(struct search_node *), cost_order);
+    return 0;
+}
+
+static const struct {
+    enum search_word word;
+    const char *name;
+} field_keys[] = {
+    {SEARCH_BCC, "Bcc"}, {SEARCH_CC, "Cc"}, {SEARCH_FROM, "From"}, {SEARCH_SUBJECT, "Subject"},
+    {SEARCH_TO, "To"},
+};
+
+static void compile_field(struct compiler *c, struct search_node *node, const struct arg *arg)
+{
+    for (size_t i = 0; i < ARRAY_LEN(field_keys); i++)
+        if (field_keys[i].word == node->op)
+            node->name = slice_str(field_keys[i].name);
+    node->op = SEARCH_HEADER;
+    node->key = to_utf8(c, arg->items[0].text);
+    node->cost = 1;
+}
+
+static int compile_text(struct compiler *c, struct search_node *node, const struct arg *arg)
+{
+    struct search_tree *t = c->tree;
+
+    if (t->n_texts == SEARCH_TEXTS_MAX)
+        return imap_no(c->cmd, "LIMIT", "A SEARCH may have %d BODY and TEXT keys",
+                       SEARCH_TEXTS_MAX);
+    node->cost = 2;
+    node->text = t->n_texts++;
+    t->texts[node->text] = to_utf8(c, arg->items[0].text);
+    t->where[node->text] = node->op == SEARCH_BODY ? TEXT_BODIES : TEXT_HEADERS | TEXT_BODIES;
+    return 0;
+}
+
+static int compile_set(struct compiler *c, struct search_node *node, const struct arg *set,
+                       bool by_uid)
+{
+    node->op = SEARCH_UID;
+    return imap_resolve(c->im, c->cmd, set, by_uid, &node->uids);
+}
+
+static int compile_word(struct compiler *c, struct search_node *node, const struct arg *arg)
+{
+    node->op = arg->word & 0xff;
+    node->flag = (uint8_t)(arg->word >> 8);
+    switch (node->op) {
+    case SEARCH_KEYWORD:
+    case SEARCH_UNKEYWORD:
+        node->name = arg->items[0].text;
+        return 0;
+    case SEARCH_SENTBEFORE:
+    case SEARCH_SENTON:
+    case SEARCH_SENTSINCE:
+        node->cost = 1;
+        node->date = arg->items[0].date;
+        return 0;
+    case SEARCH_BEFORE:
+    case SEARCH_ON:
+    case SEARCH_SINCE:
+        node->date = arg->items[0].date;
+        return 0;
+    case SEARCH_LARGER:
+    case SEARCH_SMALLER:
+        node->number = arg->items[0].number;
+        return 0;
+    case SEARCH_MODSEQ:
+        node->number = arg->items[2].number;
+        c->tree->modseq = true;
+        return 0;
+    case SEARCH_UID:
+        return compile_set(c, node, &arg->items[0], true);
+    case SEARCH_NOT:
+    case SEARCH_OR:
+        return compile_children(c, node, arg->items, arg->n);
+    case SEARCH_HEADER:
+        node->name = arg->items[0].text;
+        node->key = to_utf8(c, arg->items[1].text);
+        node->cost = 1;
+        return 0;
+    case SEARCH_BCC:
+    case SEARCH_CC:
+    case SEARCH_FROM:
+    case SEARCH_SUBJECT:
+    case SEARCH_TO:
+        compile_field(c, node, arg);
+        return 0;
+    case SEARCH_BODY:
+    case SEARCH_TEXT:
+        return compile_text(c, node, arg);
+    default:
+        return 0;
+    }
+}
+
+static int compile_key(struct compiler *c, const struct arg *arg, struct search_node **ret)
+{
+    struct search_node *node = ARENA_NEW(&c->cmd->arena, struct search_node);
+    unsigned max = c->im->service->settings.search_terms_max;
+    int r;
+
+    if (++c->tree->terms > max)
+        return imap_no(c->cmd, "LIMIT", "A SEARCH may have %u keys", max);
+    *ret = node;
+    node->op = SEARCH_ALL;
+    if (arg->kind == RULE_LIST)
+        r = compile_children(c, node, arg->items[0].items, arg->items[0].n);
+    else if (arg->kind == RULE_SET)
+        r = compile_set(c, node, arg, false);
+    else
+        r = compile_word(c, node, arg);
+    return r;
+}
+
+int search_tree_compile(struct search_tree *t, struct imap *im, struct command *cmd)
+{
+    const struct arg *args = cmd->parsed.args;
+    struct compiler c = {t, im, cmd, S("UTF-8")};
+
+    *t = (struct search_tree){0};
+    t->root = ARENA_NEW(&cmd->arena, struct search_node);
+    t->root->op = SEARCH_ALL;
+    if (args[0].kind) {
+        c.charset = args[0].items[0].text;
+        if (!charset_known(c.charset))
+            return imap_no(cmd, "BADCHARSET (UTF-8 US-ASCII)", "This charset is not known");
+    }
+    return compile_children(&c, t->root, args[1].items, args[1].n);
+}
+
+static void node_done(struct search_node *node)
+{
+    if (!node)
+        return;
+    uidset_done(&node->uids);
+    for (size_t i = 0; i < node->n; i++)
+        node_done(node->children[i]);
+}
+
+void search_tree_done(struct search_tree *t)
+{
+    node_done(t->root);
+    t->root = NULL;
+}
+
+/* --- evaluating -------------------------------------------------------------------------------- */
+
+/* One message while it is looked at. */
+struct subject {
+    struct search_tree *tree;
+    struct account *account;
+    const struct message *m;
+    struct slice digest;
+    struct fetch_part part;
+    bool opened, searched;
+    uint64_t found; /* bit i: text i is in it */
+    struct error *err;
+};
+
+static int64_t day_of(int64_t seconds)
+{
+    int64_t day = seconds / DAY - (seconds % DAY < 0);
+
+    return day * DAY;
+}
+
+static bool has_keyword(const struct flagset *f, struct slice keyword)
+{
+    for (size_t i = 0; i < f->n_keywords; i++)
+        if (slice_ieq(f->keywords[i], keyword))
+            return true;
+    return false;
+}
+
+static int open_part(struct subject *s)
+{
+    if (s->opened)
+        return 0;
+    s->opened = true;
+    return fetch_part_open(&s->part, s->account, s->m->id, s->digest, s->err);
+}
+
+static int match_field(struct subject *s, const struct search_node *node)
+{
+    CLEANUP(buf_done) struct buf fields = buf_make(BUF_MAX_DEFAULT);
+    struct slice name = node->name;
+    const struct imap_section section = {.kind = SECTION_FIELDS, .fields = &name, .n_fields = 1};
+    struct header_reader reader;
+    struct header_field field;
+    int r = open_part(s);
+
+    if (r == 0)
+        r = fetch_part_fields(&s->part, &section, &fields, s->err);
+    if (r <= 0)
+        return r;
+    reader = header_reader_of(buf_slice(&fields));
+    while (header_next(&reader, &field))
+        /* RFC 3501 section 6.4.4: a zero-length string matches wherever the field is */
+        if (node->key.n == 0 || text_field_contains(field.value, node->key))
+            return 1;
+    return 0;
+}
+
+static int match_sent(struct subject *s, const struct search_node *node)
+{
+    int64_t day;
+    int r = open_part(s);
+
+    if (r < 0 || !s->part.digest.has_date)
+        return r;
+    /* RFC 3501 section 6.4.4: "disregarding time and timezone" */
+    day = day_of(s->part.digest.date + s->part.digest.zone * 60);
+    if (node->op == SEARCH_SENTBEFORE)
+        return day < node->date;
+    return node->op == SEARCH_SENTON ? day == node->date : day >= node->date;
+}
+
+/* All BODY and TEXT keys in one pass over the content. */
+static int search_content(struct subject *s)
+{
+    CLEANUP(buf_done) struct buf chunk = buf_make(BUF_MAX_DEFAULT);
+    enum text_where where[SEARCH_TEXTS_MAX];
+    struct text_search *search;
+    uint64_t size;
+    int r = open_part(s);
+
+    if (r == 0)
+        r = fetch_part_content(&s->part, s->err);
+    if (r < 0)
+        return r;
+    for (unsigned i = 0; i < s->tree->n_texts; i++)
+        where[i] = (enum text_where)s->tree->where[i];
+    search = text_search_new(s->tree->texts, where, s->tree->n_texts);
+    size = message_size(s->part.reader);
+    for (uint64_t at = 0; at < size && r == 0 && !text_search_done(search); at += CHUNK) {
+        buf_reset(&chunk, CHUNK * 2);
+        r = message_read(s->part.reader, at, CHUNK, &chunk, s->err);
+        text_search_feed(search, buf_slice(&chunk));
+    }
+    s->found = text_search_finish(search);
+    s->searched = r == 0;
+    text_search_free(search);
+    return r;
+}
+
+static int match_text(struct subject *s, const struct search_node *node)
+{
+    int r = s->searched ? 0 : search_content(s);
+
+    return r < 0 ? r : (int)(s->found >> node->text & 1);
+}
+
+/* What needs no more than the view's data; the same rows serve search_tree_may_match. */
+static bool match_cheap(const struct search_node *node, const struct message *m)
+{
+    switch (node->op) {
+    case SEARCH_FLAG:
+        return m->flags->system & node->flag;
+    case SEARCH_UNFLAG:
+        return !(m->flags->system & node->flag);
+    case SEARCH_NEW: /* I13: no message is ever \Recent */
+    case SEARCH_RECENT:
+        return false;
+    case SEARCH_KEYWORD:
+        return has_keyword(m->flags, node->name);
+    case SEARCH_UNKEYWORD:
+        return !has_keyword(m->flags, node->name);
+    case SEARCH_BEFORE:
+        return day_of(m->date) < node->date;
+    case SEARCH_ON:
+        return day_of(m->date) == node->date;
+    case SEARCH_SINCE:
+        return day_of(m->date) >= node->date;
+    case SEARCH_LARGER:
+        return m->size > node->number;
+    case SEARCH_SMALLER:
+        return m->size < node->number;
+    case SEARCH_UID:
+        return uidset_has(&node->uids, m->uid);
+    case SEARCH_MODSEQ:
+        return m->modseq >= node->number;
+    default: /* OLD, ALL */
+        return true;
+    }
+}
+
+static int match(struct subject *s, const struct search_node *node)
+{
+    int r;
+
+    switch (node->op) {
+    case SEARCH_ALL:
+        for (size_t i = 0; i < node->n; i++) {
+            r = match(s, node->children[i]);
+            if (r != 1)
+                return r;
+        }
+        return 1;
+    case SEARCH_OR:
+        r = match(s, node->children[0]);
+        return r == 0 ? match(s, node->children[1]) : r;
+    case SEARCH_NOT:
+        r = match(s, node->children[0]);
+        return r < 0 ? r : !r;
+    case SEARCH_HEADER:
+        return match_field(s, node);
+    case SEARCH_SENTBEFORE:
+    case SEARCH_SENTON:
+    case SEARCH_SENTSINCE:
+        return match_sent(s, node);
+    case SEARCH_BODY:
+    case SEARCH_TEXT:
+        return match_text(s, node);
+    default:
+        return match_cheap(node, s->m);
+    }
+}
+
+int search_tree_match(struct search_tree *t, struct account *account, const struct message *m,
+                      struct slice digest, struct error *err)
+{
+    struct subject s = {.tree = t, .account = account, .m = m, .digest = digest, .err = err};
+    int r = match(&s, t->root);
+
+    if (s.opened)
+        fetch_part_done(&s.part);
+    return r;
+}
+
+bool search_tree_may_match(const struct search_tree *t, const struct message *m)
+{
+    struct error ignored;
+    struct subject s = {.m = m, .err = &ignored};
+
+    /* the root is an AND whose parts stand in order of cost */
+    for (size_t i = 0; i < t->root->n && t->root->children[i]->cost == 0; i++)
+        if (match(&s, t->root->children[i]) != 1)
+            return false;
+    return true;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* search_tree: the program of a SEARCH, compiled, and its evaluation on one message.
+ *
+ * Nodes know what they cost: 0 what the view knows of a message, 1 its digest, 2 its content. The
+ * parts of an AND are tried in order of cost, so that a content is opened only where all that is
+ * cheaper does not decide.
+ */
+#pragma once
+
+#include "protocols/imap/fetch_part.h"
+#include "protocols/imap/impl.h"
+
+#define SEARCH_TEXTS_MAX 64 /* BODY and TEXT keys of one SEARCH: one pass looks for all */
+
+struct search_node {
+    enum search_word op; /* SEARCH_ALL: an AND of its children */
+    uint8_t flag;
+    unsigned cost;
+    struct search_node **children;
+    size_t n;
+    struct uidset uids;  /* SEARCH_UID, also of sequence numbers */
+    uint64_t number;
+    int64_t date;
+    struct slice name, key; /* field or keyword; what is looked for, UTF-8 */
+    unsigned text;          /* index of a BODY or TEXT key */
+};
+
+struct search_tree {
+    struct search_node *root;
+    struct slice texts[SEARCH_TEXTS_MAX];
+    int where[SEARCH_TEXTS_MAX]; /* enum text_where */
+    unsigned n_texts, terms;
+    bool modseq; /* a MODSEQ key is in it */
+};
+
+/* Fills the tree from the parsed arguments; memory is the command's arena's, but the sets', which
+ * search_tree_done frees. Replies by cmd: BAD, NO [BADCHARSET], NO [LIMIT]. */
+int search_tree_compile(struct search_tree *t, struct imap *im, struct command *cmd) MUST_USE;
+void search_tree_done(struct search_tree *t);
+
+/* 1 matches, 0 not, or an error of reading. */
+int search_tree_match(struct search_tree *t, struct account *account, const struct message *m,
+                      struct slice digest, struct error *err) MUST_USE;
+/* Could it match, by what the view knows? For picking the messages whose digests are needed. */
+bool search_tree_may_match(const struct search_tree *t, const struct message *m);

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "protocols/imap/imap.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <uthash.h>
+
+#include "lib/base/mem.h"
+#include "protocols/imap/impl.h"
+
+/* What a client may send before it has logged in: a SASL response of SASL_RESPONSE_MAX bytes in
+ * base64 fits, and nothing that would cost memory. */
+#define BEFORE_LOGIN_COMMAND 8192
+#define BEFORE_LOGIN_LITERAL 2048
+
+struct connection_count {
+    uint64_t account;
+    unsigned n;
+    UT_hash_handle hh;
+};
+
+struct connection_counts {
+    pthread_mutex_t lock;
+    struct connection_count *table; /* by account: random ids, nobody chooses them */
+};
+
+void imap_settings_default(struct imap_settings *settings)
+{
+    *settings = (struct imap_settings){
+        .message_max = (uint64_t)50 << 20,
+        .literal_max = 64 << 10,
+        .command_max = 256 << 10,
+        .nesting_max = 50,
+        .arguments_max = 50000,
+        .set_max = 20000,
+        .search_terms_max = 1000,
+        .auth_failures = 3,
+        .bad_commands = 20,
+        .user_connections = 50,
+        .login_timeout_ms = 60 * 1000,
+        .idle_timeout_ms = 30 * 60 * 1000,
+        .keepalive_ms = 2 * 60 * 1000,
+    };
+}
+
+static struct parse_limits limits_of(const struct imap_settings *s)
+{
+    return (struct parse_limits){
+        .command = s->command_max,
+        .literal = s->literal_max,
+        .stream = s->message_max,
+        .literals = 1000,
+        .nesting = s->nesting_max,
+        .arguments = s->arguments_max,
+        .set = s->set_max,
+    };
+}
+
+struct session_service *imap_service_new(const struct imap_settings *settings, struct mail *mail,
+                                         struct auth *auth)
+{
+    struct imap_service *service = NEW(struct imap_service);
+
+    service->settings = *settings;
+    service->mail = mail;
+    service->auth = auth;
+    service->after_login = limits_of(settings);
+    service->before_login = service->after_login;
+    service->before_login.command = MIN(settings->command_max, (uint32_t)BEFORE_LOGIN_COMMAND);
+    service->before_login.literal = MIN(settings->literal_max, (uint32_t)BEFORE_LOGIN_LITERAL);
+    service->before_login.arguments = MIN(settings->arguments_max, 200u);
+    service->before_login.literals = 60; /* ID has 30 pairs (RFC 2971 section 3.3) */
+    service->counts = NEW(struct connection_counts);
+    pthread_mutex_init(&service->counts->lock, NULL);
+    service->service = (struct session_service){
+        .name = "imap",
+        .refusal = "* BYE [LIMIT] Too many connections\r\n",
+        .open = imap_session_open,
+        .context = service,
+    };
+    return &service->service;
+}
+
+void imap_service_free(struct session_service *service)
+{
+    struct imap_service *is;
+
+    if (!service)
+        return;
+    is = service->context;
+    pthread_mutex_destroy(&is->counts->lock);
+    free(is->counts);
+    free(is);
+}
+
+bool imap_count_in(struct imap_service *service, uint64_t account, unsigned max)
+{
+    struct connection_counts *counts = service->counts;
+    struct connection_count *c;
+    bool in = true;
+
+    pthread_mutex_lock(&counts->lock);
+    HASH_FIND(hh, counts->table, &account, sizeof account, c);
+    if (!c) {
+        c = NEW(struct connection_count);
+        c->account = account;
+        HASH_ADD(hh, counts->table, account, sizeof c->account, c);
+    }
+    if (max && c->n >= max)
+        in = false;
+    else
+        c->n++;
+    pthread_mutex_unlock(&counts->lock);
+    return in;
+}
+
+void imap_count_out(struct imap_service *service, uint64_t account)
+{
+    struct connection_counts *counts = service->counts;
+    struct connection_count *c;
+
+    pthread_mutex_lock(&counts->lock);
+    HASH_FIND(hh, counts->table, &account, sizeof account, c);
+    if (c && --c->n == 0) {
+        HASH_DEL(counts->table, c);
+        free(c);
+    }
+    pthread_mutex_unlock(&counts->lock);
+}
