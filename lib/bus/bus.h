@@ -8,9 +8,9 @@
  *
  *   local:                       inside one process; between processes that share an embedded
  *                                store by its pulse, 20 times a second
- *   redis://[[USER:]PASSWORD@]HOST[:PORT][?channel=NAME]
+ *   redis://[[USER]:PASSWORD@]HOST[:PORT][?channel=NAME]
  *   rediss://...                 over TLS, the certificate checked; &cafile=PATH for an own
- *                                authority. HOST may be an address; [..] around IPv6
+ *                                authority. Brackets around an IPv6 address; %XX in values
  *
  * Nodes with the same server and channel (default "eider") hear each other.
  *

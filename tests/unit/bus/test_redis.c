@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Against a real redis-server, started here on a free port; skipped where there is none. */
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "tests/unit/bus/ear.h"
+
+struct server {
+    pid_t pid;
+    int port;
+    bool tls;
+    char dir[64], uri[256];
+};
+
+static int free_port(void)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof a;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    cr_assert(fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof a) == 0);
+    cr_assert_eq(getsockname(fd, (struct sockaddr *)&a, &size), 0);
+    close(fd);
+    return ntohs(a.sin_port);
+}
+
+static void run_server(const struct server *s)
+{
+    int null = open("/dev/null", O_RDWR);
+    char port[16];
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    dup2(null, 0);
+    dup2(null, 1);
+    snprintf(port, sizeof port, "%d", s->port);
+    if (s->tls)
+        execlp("redis-server", "redis-server", "--port", "0", "--tls-port", port, "--bind",
+               "127.0.0.1", "--save", "", "--dir", s->dir, "--requirepass", "p@ss",
+               "--tls-cert-file", "cert.pem", "--tls-key-file", "key.pem", "--tls-auth-clients",
+               "no", NULL);
+    else
+        execlp("redis-server", "redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "",
+               "--dir", s->dir, "--requirepass", "p@ss", NULL);
+    _exit(127);
+}
+
+static void start_again(struct server *s)
+{
+    s->pid = fork();
+    if (s->pid == 0)
+        run_server(s);
+    cr_assert_gt(s->pid, 0);
+}
+
+static void make_certificate(const char *dir)
+{
+    char command[400];
+
+    snprintf(command, sizeof command,
+             "cd %s && openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem "
+             "-days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 2>/dev/null",
+             dir);
+    cr_assert_eq(system(command), 0);
+}
+
+static void start(struct server *s, bool tls)
+{
+    *s = (struct server){.tls = tls, .port = free_port()};
+    log_set_level(LOG_ERROR_);
+    if (system("command -v redis-server >/dev/null") != 0)
+        cr_skip_test("there is no redis-server");
+    snprintf(s->dir, sizeof s->dir, "/tmp/eider-redis-XXXXXX");
+    cr_assert_not_null(mkdtemp(s->dir));
+    if (tls)
+        make_certificate(s->dir);
+    snprintf(s->uri, sizeof s->uri, tls ? "rediss://:p%%40ss@127.0.0.1:%d?cafile=%s/cert.pem"
+                                        : "redis://:p%%40ss@127.0.0.1:%d",
+             s->port, s->dir);
+    start_again(s);
+}
+
+static void stop(struct server *s)
+{
+    kill(s->pid, SIGKILL);
+    waitpid(s->pid, NULL, 0);
+}
+
+static void finish(struct server *s)
+{
+    char command[128];
+
+    stop(s);
+    snprintf(command, sizeof command, "rm -r %s", s->dir);
+    cr_assert_eq(system(command), 0);
+}
+
+static struct bus *open_bus(const char *uri)
+{
+    struct bus *bus = NULL;
+    struct error err;
+
+    cr_assert_eq(bus_open(uri, NULL, &bus, &err), 0, "%s", err.text);
+    return bus;
+}
+
+static bool await_connected(struct bus *bus, bool connected, int ms)
+{
+    int64_t end = clock_mono_ms() + ms;
+
+    while (bus_read_counters(bus).connected != connected && clock_mono_ms() < end)
+        usleep(2000);
+    return bus_read_counters(bus).connected == connected;
+}
+
+/* Two nodes: one publishes, the other one hears. */
+static void talk(const struct server *s)
+{
+    struct bus *here = open_bus(s->uri), *there = open_bus(s->uri);
+    struct ear a, b;
+    int64_t begin;
+
+    ear_open(&a, there, 0x8000000000000001);
+    ear_open(&b, there, 2);
+    cr_assert(await_connected(here, true, 5000));
+    cr_assert(await_connected(there, true, 5000));
+    cr_assert_geq(atomic_load(&a.gaps), 1, "a new subscription makes everybody look again");
+    begin = clock_mono_ms();
+    bus_publish(here, 0x8000000000000001, 77);
+    cr_assert(ear_await(&a.seq, 77, 1000), "I14");
+    cr_assert_lt(clock_mono_ms() - begin, 500);
+    cr_assert_eq(atomic_load(&b.hints), 0);
+    for (uint64_t seq = 1; seq <= 200000; seq++)
+        bus_publish(here, 2, seq);
+    cr_assert(ear_await(&b.seq, 200000, 5000));
+    ear_close(&a);
+    ear_close(&b);
+    bus_close(here);
+    bus_close(there);
+}
+
+Test(redis, I14_a_hint_reaches_other_nodes)
+{
+    struct server s;
+
+    start(&s, false);
+    talk(&s);
+    finish(&s);
+}
+
+Test(redis, over_tls)
+{
+    struct server s;
+
+    start(&s, true);
+    talk(&s);
+    finish(&s);
+}
+
+Test(redis, tls_with_an_unknown_authority_is_refused)
+{
+    struct server s;
+    struct bus *bus;
+    char uri[128];
+
+    start(&s, true);
+    snprintf(uri, sizeof uri, "rediss://:p%%40ss@127.0.0.1:%d", s.port);
+    bus = open_bus(uri);
+    cr_assert_not(await_connected(bus, true, 1500));
+    bus_close(bus);
+    finish(&s);
+}
+
+Test(redis, a_wrong_password_is_no_connection)
+{
+    struct server s;
+    struct bus *bus;
+    char uri[128];
+
+    start(&s, false);
+    snprintf(uri, sizeof uri, "redis://:wrong@127.0.0.1:%d", s.port);
+    bus = open_bus(uri);
+    usleep(1000000);
+    cr_assert_not(bus_read_counters(bus).connected && bus_read_counters(bus).gaps);
+    cr_assert_eq(bus_read_counters(bus).gaps, 0);
+    bus_close(bus);
+    finish(&s);
+}
+
+Test(redis, channels_do_not_hear_each_other)
+{
+    struct server s;
+    char uri[300];
+    struct bus *one, *two;
+    struct ear a, b;
+
+    start(&s, false);
+    snprintf(uri, sizeof uri, "%s?channel=other%%20one", s.uri);
+    one = open_bus(s.uri);
+    two = open_bus(uri);
+    ear_open(&a, one, 1);
+    ear_open(&b, two, 1);
+    cr_assert(await_connected(one, true, 5000) && await_connected(two, true, 5000));
+    bus_publish(one, 1, 5);
+    cr_assert(ear_await(&a.seq, 5, 1000), "one's own channel");
+    usleep(100000);
+    cr_assert_eq(atomic_load(&b.hints), 0);
+    ear_close(&a);
+    ear_close(&b);
+    bus_close(one);
+    bus_close(two);
+    finish(&s);
+}
+
+Test(redis, I28_after_a_dead_server_everybody_looks_again)
+{
+    struct server s;
+    struct bus *bus;
+    struct ear a;
+    uint64_t gaps;
+
+    start(&s, false);
+    bus = open_bus(s.uri);
+    ear_open(&a, bus, 1);
+    cr_assert(await_connected(bus, true, 5000));
+    gaps = atomic_load(&a.gaps);
+    stop(&s);
+    cr_assert(await_connected(bus, false, 2000));
+    start_again(&s);
+    cr_assert(ear_await(&a.gaps, gaps + 1, 8000), "a gap is told");
+    cr_assert(await_connected(bus, true, 8000));
+    bus_publish(bus, 1, 43);
+    cr_assert(ear_await(&a.seq, 43, 2000));
+    ear_close(&a);
+    bus_close(bus);
+    finish(&s);
+}
+
+/* No FIN, no reset: silence is noticed. */
+Test(redis, a_frozen_server_is_noticed_and_found_again)
+{
+    struct server s;
+    struct bus *bus;
+    struct ear a;
+    uint64_t gaps;
+
+    start(&s, false);
+    bus = open_bus(s.uri);
+    ear_open(&a, bus, 1);
+    cr_assert(await_connected(bus, true, 5000));
+    gaps = atomic_load(&a.gaps);
+    kill(s.pid, SIGSTOP);
+    cr_assert(await_connected(bus, false, 5000));
+    kill(s.pid, SIGCONT);
+    cr_assert(await_connected(bus, true, 10000));
+    cr_assert(ear_await(&a.gaps, gaps + 1, 5000));
+    bus_publish(bus, 1, 9);
+    cr_assert(ear_await(&a.seq, 9, 5000));
+    ear_close(&a);
+    bus_close(bus);
+    finish(&s);
+}
+
+Test(redis, an_idle_connection_stays)
+{
+    struct server s;
+    struct bus *bus;
+
+    start(&s, false);
+    bus = open_bus(s.uri);
+    cr_assert(await_connected(bus, true, 5000));
+    usleep(4500000);
+    cr_assert(bus_read_counters(bus).connected);
+    cr_assert_eq(bus_read_counters(bus).gaps, 1);
+    bus_close(bus);
+    finish(&s);
+}
