@@ -8,6 +8,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
+#include "lib/bus/bus.h"
 #include "lib/mail/commit.h"
 #include "lib/mail/snapshot.h"
 #include "lib/store/keys.h"
@@ -127,6 +128,11 @@ uint64_t account_id(const struct account *a)
     return a->id;
 }
 
+struct mail *account_mail(const struct account *a)
+{
+    return a->mail;
+}
+
 void account_free_all(struct mail *mail)
 {
     struct account *a, *next;
@@ -139,6 +145,54 @@ void account_free_all(struct mail *mail)
 
 /* --- watches --------------------------------------------------------------------------------- */
 
+struct check_job {
+    struct pool_job job;
+    struct account *account;
+};
+
+static void check_now(struct pool_job *job)
+{
+    struct check_job *check = CONTAINER_OF(job, struct check_job, job);
+    struct account *a = check->account;
+
+    a->checking = false;
+    if (account_catch_up(a, STORE_MAJORITY, NULL) < 0)
+        account_set_behind(a); /* unreachable: whoever needs it will say so */
+    account_unref(a);
+    free(check);
+}
+
+void account_check(struct account *a)
+{
+    struct check_job *check;
+
+    if (atomic_exchange(&a->checking, true))
+        return;
+    check = NEW(struct check_job);
+    check->job.run = check_now;
+    check->account = account_ref(a);
+    mail_submit(a->mail, &check->job);
+}
+
+/* On the bus thread. seq 0: hints were lost. */
+static void hinted(void *ctx, uint64_t seq)
+{
+    struct account *a = ctx;
+    bool news;
+
+    pthread_mutex_lock(&a->lock);
+    news = seq == 0 || !a->st || a->st->seq < seq;
+    pthread_mutex_unlock(&a->lock);
+    if (news)
+        account_check(a);
+}
+
+void account_tell(struct account *a, uint64_t seq)
+{
+    if (a->mail->bus)
+        bus_publish(a->mail->bus, a->id, seq);
+}
+
 struct watch *account_watch(struct account *a, void (*wake)(void *ctx), void *ctx)
 {
     struct watch *w = NEW(struct watch);
@@ -148,6 +202,8 @@ struct watch *account_watch(struct account *a, void (*wake)(void *ctx), void *ct
     w->ctx = ctx;
     pthread_mutex_lock(&a->watch_lock);
     LIST_INSERT_HEAD(&a->watches, w, link);
+    if (!a->hints && a->mail->bus)
+        a->hints = bus_subscribe(a->mail->bus, a->id, hinted, a);
     pthread_mutex_unlock(&a->watch_lock);
     return w;
 }
@@ -158,6 +214,8 @@ void account_unwatch(struct watch *w)
         return;
     pthread_mutex_lock(&w->account->watch_lock);
     LIST_REMOVE(w, link);
+    if (LIST_EMPTY(&w->account->watches))
+        bus_unsubscribe(TAKE(w->account->hints)); /* hinted() does not take this lock */
     pthread_mutex_unlock(&w->account->watch_lock);
     account_unref(w->account);
     free(w);
@@ -585,8 +643,4 @@ int account_refresh(struct account *a, struct state **ret_state, struct error *e
         *ret_state = shown(a);
     pthread_mutex_unlock(&a->lock);
     return 0;
-}
-
-void account_tell(struct account *a, uint64_t seq)
-{
 }

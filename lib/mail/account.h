@@ -65,9 +65,10 @@ struct account {
 
     pthread_mutex_t watch_lock; /* held while wake() is called */
     LIST_HEAD(, watch) watches;
+    struct bus_subscription *hints; /* while somebody watches; under watch_lock */
+    _Atomic bool checking;          /* a job that compares it with the store is under way */
 
     struct commit_queue *queue; /* commit.c's part; made and freed with the account */
-    struct bus_subscription *hints;
 };
 
 TAILQ_HEAD(account_list, account);
@@ -92,6 +93,8 @@ struct mail {
 
     pthread_t poller;
     bool polling, stopping;
+    _Atomic bool asking_time; /* a job that asks for the store's time is under way */
+    struct pool_job time_job;
     pthread_mutex_t stop_lock;
     pthread_cond_t stop_changed;
     uint64_t broken; /* bits for the model check: rules broken on purpose, see mail_break */
@@ -166,6 +169,8 @@ struct needs {
     bool more; /* there are more than fit: load these, ask again */
 };
 void needs_note(void *needs, uint64_t mailbox, uint32_t first, uint32_t last);
+/* Has it compared with the store in the background. */
+void account_check(struct account *a);
 /* Tells the other nodes (a hint on the bus). */
 void account_tell(struct account *a, uint64_t seq);
 /* A new account: the empty state, to build its first record on. -ERR_EXISTS: it has a log;

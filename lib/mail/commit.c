@@ -35,6 +35,12 @@ void commit_queue_free(struct commit_queue *q)
     free(q);
 }
 
+/* Time for deadlines. Stepped nodes count ticks, so that a run can be repeated exactly. */
+int64_t commit_now(const struct committer *c)
+{
+    return c->mail->stepped ? c->ticks : clock_mono_ms();
+}
+
 /* With the lock held: lists the queue where it belongs. */
 static void queue_update(struct committer *c, struct commit_queue *q)
 {
@@ -90,10 +96,12 @@ static void expire(struct committer *c, struct commit_queue *q, int64_t now)
 
 void committer_tick(struct committer *c)
 {
-    int64_t now = clock_mono_ms();
     struct commit_queue *q, *next;
+    int64_t now;
 
     pthread_mutex_lock(&c->lock);
+    c->ticks++;
+    now = commit_now(c);
     for (q = TAILQ_FIRST(&c->active); q; q = next) {
         next = TAILQ_NEXT(q, active_link);
         expire(c, q, now);
@@ -173,7 +181,7 @@ void turn_requeue(struct turn *t, int delay_ms)
     put_back(t->account->queue, &t->pendings, t->n);
     t->n = 0;
     if (delay_ms)
-        t->account->queue->not_before_ms = clock_mono_ms() + delay_ms;
+        t->account->queue->not_before_ms = commit_now(c) + delay_ms;
     pthread_mutex_unlock(&c->lock);
     turn_end(t);
 }
@@ -645,7 +653,7 @@ void mail_commit(struct mail *mail, struct intent **intents, size_t n)
     struct committer *c = mail->committer;
     struct pending *pendings = NEW_ARRAY(struct pending, n + 1);
     struct waiter w = {.left = 0};
-    int64_t deadline = clock_mono_ms() + mail->settings.commit_wait_ms;
+    int64_t deadline = commit_now(c) + mail->settings.commit_wait_ms;
 
     pthread_cond_init(&w.done, NULL);
     pthread_mutex_lock(&c->lock);

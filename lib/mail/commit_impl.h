@@ -23,7 +23,7 @@ struct pending {
     STAILQ_ENTRY(pending) link;
     struct intent *intent;
     struct waiter *waiter;
-    int64_t deadline_ms; /* clock_mono_ms() */
+    int64_t deadline_ms; /* commit_now() */
 
     uint64_t message; /* the id tried or stored; 0: none yet. Kept while its outcome is unknown */
     uint8_t tag[MESSAGE_TAG_SIZE];
@@ -40,7 +40,7 @@ struct commit_queue {
     bool busy;   /* a turn, or the preparation of one, is under way */
     bool listed; /* in committer->active */
     bool ready;  /* in committer->ready */
-    int64_t not_before_ms; /* clock_mono_ms(): after a failure; 0: at once */
+    int64_t not_before_ms; /* commit_now(): after a failure; 0: at once */
     TAILQ_ENTRY(commit_queue) active_link, ready_link;
 };
 
@@ -62,7 +62,6 @@ struct turn {
     size_t first_item, n_items; /* in the batch; the record is the last */
     enum store_outcome outcome;
     bool refused;        /* a document of it is larger than the store takes */
-    int64_t deadline_ms; /* of settling */
 };
 STAILQ_HEAD(turns, turn);
 
@@ -76,12 +75,14 @@ struct committer {
     bool collecting; /* a thread is between taking a batch and having sent its first insert */
     bool recording;  /* a thread's records are in flight (stores that are not atomic) */
     bool stopping;
+    int64_t ticks; /* calls of committer_tick */
     pthread_t threads[3];
     size_t n_threads;
 };
 
 /* --- commit.c -------------------------------------------------------------------------------- */
 
+int64_t commit_now(const struct committer *c);
 /* Answers the turn's pendings: all with `result` and text, or (result 1) as their intents say. */
 void turn_answer(struct turn *t, int result, const char *text);
 /* Gives the pendings back to the front of the queue and ends the turn. delay_ms: until the next try. */

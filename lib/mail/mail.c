@@ -126,27 +126,11 @@ bool mail_sleep(struct mail *mail, int ms)
 
 /* --- the poller ------------------------------------------------------------------------------ */
 
-struct check_job {
-    struct pool_job job;
-    struct account *account;
-};
-
-static void check_account(struct pool_job *job)
-{
-    struct check_job *check = CONTAINER_OF(job, struct check_job, job);
-
-    if (account_catch_up(check->account, STORE_MAJORITY, NULL) < 0)
-        account_set_behind(check->account); /* unreachable: whoever needs it will say so */
-    account_unref(check->account);
-    free(check);
-}
-
-/* The next held accounts that were last compared before `before`, from position *at on. */
+/* Held accounts that were last compared before `before`. */
 static void check_due(struct mail *mail, int64_t before)
 {
-    struct check_job *due[CHECKS_PER_TICK];
+    struct account *due[CHECKS_PER_TICK], *a, *next;
     size_t n = 0;
-    struct account *a, *next;
 
     pthread_mutex_lock(&mail->lock);
     HASH_ITER(hh, mail->accounts, a, next) {
@@ -154,13 +138,32 @@ static void check_due(struct mail *mail, int64_t before)
             continue;
         a->asked_ms = clock_mono_ms();
         a->refs++;
-        due[n] = NEW(struct check_job);
-        due[n]->job.run = check_account;
-        due[n++]->account = a;
+        due[n++] = a;
     }
     pthread_mutex_unlock(&mail->lock);
-    for (size_t i = 0; i < n; i++)
-        mail_submit(mail, &due[i]->job);
+    for (size_t i = 0; i < n; i++) {
+        account_check(due[i]);
+        account_unref(due[i]);
+    }
+}
+
+static void ask_time(struct pool_job *job)
+{
+    struct mail *mail = CONTAINER_OF(job, struct mail, time_job);
+    int64_t now;
+
+    if (store_time(mail->store, &now, NULL) == 0)
+        mail_heard(mail, now);
+    mail->asking_time = false;
+}
+
+/* So that INTERNALDATE and the times of records are of now, though nothing was read for a while. */
+static void refresh_clock(struct mail *mail)
+{
+    if (atomic_exchange(&mail->asking_time, true))
+        return;
+    mail->time_job.run = ask_time;
+    mail_submit(mail, &mail->time_job);
 }
 
 static void *poller_main(void *arg)
@@ -180,6 +183,7 @@ static void *poller_main(void *arg)
             check_due(mail, mono - TICK_MS / 2);
         } else if (mono - swept_ms >= 1000) {
             swept_ms = mono;
+            refresh_clock(mail);
             check_due(mail, mono - mail->settings.poll_ms);
         }
     }
@@ -357,4 +361,10 @@ int mail_account_create(struct mail *mail, uint64_t account,
     }
     account_unref(a);
     return r;
+}
+
+void intent_done(struct intent *it)
+{
+    uidset_done(&it->done);
+    uidset_done(&it->late);
 }

@@ -107,7 +107,7 @@ static enum verdict put_noop(struct turn *t, int64_t *ret_time)
 static bool wanted_still(const struct turn *t)
 {
     const struct pending *p;
-    int64_t now = clock_mono_ms();
+    int64_t now = commit_now(t->account->mail->committer);
 
     STAILQ_FOREACH(p, &t->pendings, link)
         if (p->deadline_ms <= now)
