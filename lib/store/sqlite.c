@@ -168,6 +168,13 @@ int64_t sq_time(struct sqlite *q, int64_t in_file)
     return MAX(told, time);
 }
 
+struct timespec sq_deadline(const struct sqlite *q)
+{
+    int64_t ms = clock_mono_ms() + q->store.settings.timeout_ms;
+
+    return (struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+}
+
 int sq_turn_take(int fd)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
@@ -329,12 +336,8 @@ static int open_lock(struct sqlite *q, int *ret_fd, struct error *err)
 
 /* --- opening and closing --------------------------------------------------------------------- */
 
-static void sqlite_close(struct store *s)
+static void free_all(struct sqlite *q)
 {
-    struct sqlite *q = sqlite_of(s);
-
-    sq_writer_stop(q);
-    sq_checkpointer_stop(q);
     sq_readers_done(q);
     sq_conn_close(q->pulse);
     sq_conn_close(q->checkpointer);
@@ -346,9 +349,62 @@ static void sqlite_close(struct store *s)
     pthread_mutex_destroy(&q->pulse_lock);
     pthread_cond_destroy(&q->work);
     pthread_cond_destroy(&q->wake);
+    pthread_cond_destroy(&q->gone);
     pthread_cond_destroy(&q->returned);
     free(q->path);
     free(q);
+}
+
+int sq_thread_start(struct sqlite *q, pthread_t *ret_thread, void *(*main)(void *),
+                    struct error *err)
+{
+    int r;
+
+    q->running++; /* nobody else is there yet */
+    r = pthread_create(ret_thread, NULL, main, q);
+    if (r == 0)
+        return 0;
+    q->running--;
+    return error_set(err, ERR_UNAVAILABLE, "no thread for the store: %s", strerror(r));
+}
+
+void sq_thread_gone(struct sqlite *q)
+{
+    bool last;
+
+    pthread_mutex_lock(&q->lock);
+    q->running--;
+    last = q->running == 0 && q->abandoned;
+    pthread_cond_signal(&q->gone);
+    pthread_mutex_unlock(&q->lock);
+    if (last)
+        free_all(q);
+}
+
+static void sqlite_close(struct store *s)
+{
+    struct sqlite *q = sqlite_of(s);
+    struct timespec end = sq_deadline(q);
+    pthread_t writer, checkpointer;
+    bool abandoned;
+    int r = 0;
+
+    pthread_mutex_lock(&q->lock);
+    writer = q->writer_thread;
+    checkpointer = q->checkpointer_thread;
+    q->stop = true;
+    pthread_cond_signal(&q->work);
+    pthread_cond_signal(&q->wake);
+    while (q->running > 0 && r != ETIMEDOUT)
+        r = pthread_cond_timedwait(&q->gone, &q->lock, &end);
+    abandoned = q->abandoned = q->running > 0;
+    pthread_mutex_unlock(&q->lock);
+    if (writer)
+        abandoned ? pthread_detach(writer) : pthread_join(writer, NULL);
+    if (checkpointer)
+        abandoned ? pthread_detach(checkpointer) : pthread_join(checkpointer, NULL);
+    if (!abandoned)
+        free_all(q);
 }
 
 static uint64_t sqlite_pulse(struct store *s)
@@ -397,6 +453,7 @@ static struct sqlite *sqlite_new(const char *path, const struct store_settings *
     pthread_mutex_init(&q->pulse_lock, NULL);
     pthread_cond_init(&q->work, NULL);
     pthread_cond_init(&q->wake, &monotonic);
+    pthread_cond_init(&q->gone, &monotonic);
     pthread_cond_init(&q->returned, &monotonic);
     pthread_condattr_destroy(&monotonic);
     return q;

@@ -5,7 +5,6 @@
  * from it. So, when it is large, the thread takes a turn like a writer: what is left is little by
  * then, nothing is added, and new readers need the file alone. Readers that are still at an old
  * state are waited for, but briefly; then the next try comes a second later. */
-#include <string.h>
 #include <time.h>
 
 #include "lib/base/clock.h"
@@ -41,12 +40,7 @@ static bool copy(struct sqlite *q, int mode)
 
 static void finish(struct sqlite *q)
 {
-    int r;
-
-    pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
-    r = sq_turn_take(q->checkpointer_fd);
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
-    if (r < 0)
+    if (sq_turn_take(q->checkpointer_fd) < 0)
         return;
     if (copy(q, SQLITE_CHECKPOINT_RESTART))
         atomic_store(&q->frames, 0);
@@ -76,7 +70,6 @@ static void *checkpointer_main(void *arg)
     struct sqlite *q = arg;
     int frames, seen;
 
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
     while (wait_for_frames(q, &frames, &seen)) {
         if (frames >= CHECKPOINT_FRAMES) {
             (void)copy(q, SQLITE_CHECKPOINT_PASSIVE);
@@ -86,30 +79,13 @@ static void *checkpointer_main(void *arg)
             atomic_compare_exchange_strong(&q->frames, &frames, 0);
         }
     }
+    sq_thread_gone(q);
     return NULL;
 }
 
 int sq_checkpointer_start(struct sqlite *q, struct error *err)
 {
-    int r;
-
     sqlite3_busy_timeout(q->checkpointer->db, READERS_MS);
     sqlite3_wal_hook(q->writer->db, on_commit, q);
-    r = pthread_create(&q->checkpointer_thread, NULL, checkpointer_main, q);
-    if (r != 0)
-        return error_set(err, ERR_UNAVAILABLE, "no thread for the store: %s", strerror(r));
-    q->checkpointer_runs = true;
-    return 0;
-}
-
-void sq_checkpointer_stop(struct sqlite *q)
-{
-    if (!q->checkpointer_runs)
-        return;
-    pthread_mutex_lock(&q->lock);
-    q->stop = true;
-    pthread_cond_signal(&q->wake);
-    pthread_mutex_unlock(&q->lock);
-    pthread_cancel(q->checkpointer_thread); /* heeded only while it waits for its turn */
-    pthread_join(q->checkpointer_thread, NULL);
+    return sq_thread_start(q, &q->checkpointer_thread, checkpointer_main, err);
 }

@@ -6,6 +6,7 @@
 #include <sqlite3.h>
 #include <stdatomic.h>
 #include <sys/queue.h>
+#include <time.h>
 
 #include "lib/store/store_impl.h"
 
@@ -58,7 +59,7 @@ struct sqlite {
     pthread_mutex_t lock;
     pthread_cond_t work;
     struct sq_calls queue;
-    bool writer_runs, checkpointer_runs, writer_idle, stop;
+    bool writer_idle;
 
     /* The checkpointer (sqlite_checkpoint.c). */
     struct sq_conn *checkpointer;
@@ -66,6 +67,12 @@ struct sqlite {
     pthread_t checkpointer_thread;
     pthread_cond_t wake;
     _Atomic int frames; /* in the WAL after the last commit, or 0 when all were copied */
+
+    /* Closing; under `lock`. A thread that waits for its turn cannot be called back: if it comes
+     * too late, close has gone on (`abandoned`), and the last thread out frees all this. */
+    pthread_cond_t gone;
+    int running; /* threads */
+    bool stop, abandoned;
 
     /* Readers (sqlite_read.c). */
     pthread_mutex_t pool_lock;
@@ -99,16 +106,21 @@ void sq_bind_from(sqlite3_stmt *stmt, struct slice from);
 int sq_error(struct error *err, struct sq_conn *c, const char *what);
 /* The store time: not below what the file has, this process has told, or the clock. */
 int64_t sq_time(struct sqlite *q, int64_t in_file);
-/* Waits for this process's turn; a cancellation point. 0 or -1. */
+/* timeout_ms from now, on the monotonic clock. */
+struct timespec sq_deadline(const struct sqlite *q);
+/* Waits for this process's turn, for ever if need be. 0 or -1. */
 int sq_turn_take(int fd) MUST_USE;
 void sq_turn_give(int fd);
+/* Starts a thread of the store; it ends with sq_thread_gone. */
+int sq_thread_start(struct sqlite *q, pthread_t *ret_thread, void *(*main)(void *),
+                    struct error *err) MUST_USE;
+void sq_thread_gone(struct sqlite *q);
 /* `to` as a bound: above every key if empty. */
 struct slice sq_upper(struct slice to);
 
 /* --- sqlite_write.c -------------------------------------------------------------------------- */
 
 int sq_writer_start(struct sqlite *q, struct error *err) MUST_USE;
-void sq_writer_stop(struct sqlite *q);
 int sq_insert(struct store *s, struct store_item *items, size_t n, int64_t *ret_time,
               struct error *err) MUST_USE;
 int sq_update(struct store *s, const struct store_change *change, uint64_t *ret_version,
@@ -131,4 +143,3 @@ void sq_readers_done(struct sqlite *q);
 /* --- sqlite_checkpoint.c --------------------------------------------------------------------- */
 
 int sq_checkpointer_start(struct sqlite *q, struct error *err) MUST_USE;
-void sq_checkpointer_stop(struct sqlite *q);

@@ -2,9 +2,7 @@
 /* Reading: each call has a connection of the pool to itself, and one transaction, so that an answer
  * is one moment's. No transaction outlives its call: a checkpoint never waits long for a reader. */
 #include <errno.h>
-#include <time.h>
 
-#include "lib/base/clock.h"
 #include "lib/base/mem.h"
 #include "lib/store/sqlite_impl.h"
 
@@ -21,17 +19,10 @@ static void give_back(struct sqlite *q, struct sq_conn *c)
     pthread_mutex_unlock(&q->pool_lock);
 }
 
-static struct timespec deadline(const struct sqlite *q)
-{
-    int64_t ms = clock_mono_ms() + q->store.settings.timeout_ms;
-
-    return (struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-}
-
 /* An idle connection, or NULL with the right to open one, or -1. */
 static int wait_for_reader(struct sqlite *q, struct sq_conn **ret_conn)
 {
-    struct timespec end = deadline(q);
+    struct timespec end = sq_deadline(q);
     int r = 0;
 
     pthread_mutex_lock(&q->pool_lock);

@@ -5,14 +5,13 @@
  * failing statement, so that no call can spoil another's; if a statement does fail (disk full, I/O
  * error), the transaction is rolled back, that call is refused, and the others are run again.
  *
- * States of a call:  queued -> running -> committing -> done
+ * States of a call:  queued -> running -> committing -> ending -> done
  * A caller whose time is up may leave while queued (nothing happened) and while committing
  * (unknown), since then nobody looks at his bytes any more. A running call is waited for: it does
  * no more than write into memory.
  */
 #include <errno.h>
 #include <semaphore.h>
-#include <string.h>
 
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
@@ -22,7 +21,7 @@
 #define GROUP_CALLS 512
 #define GROUP_BYTES ((size_t)16 << 20)
 
-enum call_state { CALL_QUEUED, CALL_RUNNING, CALL_COMMITTING, CALL_DONE };
+enum call_state { CALL_QUEUED, CALL_RUNNING, CALL_COMMITTING, CALL_ENDING, CALL_DONE };
 
 /* The transaction that the writer has open. */
 struct txn {
@@ -49,7 +48,7 @@ struct sq_call {
     uint64_t version, removed;
     bool conflict;
     /* The queue's. */
-    enum call_state state;
+    _Atomic enum call_state state; /* changed under the lock; the last step without it */
     struct sq_calls *group; /* where it is while running or committing */
     sem_t done;
     TAILQ_ENTRY(sq_call) link;
@@ -236,10 +235,11 @@ static void finish(struct sqlite *q, struct sq_calls *calls)
 
     pthread_mutex_lock(&q->lock);
     TAILQ_FOREACH (call, calls, link)
-        call->state = CALL_DONE;
+        call->state = CALL_ENDING;
     pthread_mutex_unlock(&q->lock);
     for (call = TAILQ_FIRST(calls); call; call = next) {
         next = TAILQ_NEXT(call, link);
+        atomic_store(&call->state, CALL_DONE);
         sem_post(&call->done);
     }
     TAILQ_INIT(calls);
@@ -393,49 +393,22 @@ static bool wait_for_work(struct sqlite *q)
     return work;
 }
 
-static int take_turn(struct sqlite *q)
-{
-    int r;
-
-    pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
-    r = sq_turn_take(q->writer_fd);
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
-    return r;
-}
-
 static void *writer_main(void *arg)
 {
     struct sqlite *q = arg;
 
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
     while (wait_for_work(q)) {
-        if (take_turn(q) < 0 || !one_group(q))
+        if (sq_turn_take(q->writer_fd) < 0 || !one_group(q))
             refuse_all(q);
         sq_turn_give(q->writer_fd);
     }
+    sq_thread_gone(q);
     return NULL;
 }
 
 int sq_writer_start(struct sqlite *q, struct error *err)
 {
-    int r = pthread_create(&q->writer_thread, NULL, writer_main, q);
-
-    if (r != 0)
-        return error_set(err, ERR_UNAVAILABLE, "no thread for the store: %s", strerror(r));
-    q->writer_runs = true;
-    return 0;
-}
-
-void sq_writer_stop(struct sqlite *q)
-{
-    if (!q->writer_runs)
-        return;
-    pthread_mutex_lock(&q->lock);
-    q->stop = true;
-    pthread_cond_signal(&q->work);
-    pthread_mutex_unlock(&q->lock);
-    pthread_cancel(q->writer_thread); /* heeded only while it waits for its turn */
-    pthread_join(q->writer_thread, NULL);
+    return sq_thread_start(q, &q->writer_thread, writer_main, err);
 }
 
 /* --- the caller's side ----------------------------------------------------------------------- */
@@ -462,8 +435,7 @@ static bool leave(struct sqlite *q, struct sq_call *call)
 
 static void wait_for_call(struct sqlite *q, struct sq_call *call)
 {
-    int64_t end_ms = clock_mono_ms() + q->store.settings.timeout_ms;
-    struct timespec end = {.tv_sec = end_ms / 1000, .tv_nsec = end_ms % 1000 * 1000000};
+    struct timespec end = sq_deadline(q);
 
     while (sem_clockwait(&call->done, CLOCK_MONOTONIC, &end) < 0) {
         if (errno != ETIMEDOUT)
@@ -485,6 +457,7 @@ static int submit(struct sqlite *q, struct sq_call *call, struct error *err)
         pthread_cond_signal(&q->work);
     pthread_mutex_unlock(&q->lock);
     wait_for_call(q, call);
+    (void)atomic_load(&call->state); /* race detectors know of this order, not of sem_clockwait's */
     sem_destroy(&call->done);
     if (call->fate < 0 && err)
         *err = call->err;
