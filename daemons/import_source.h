@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* Mail as other programs keep it, message by message: for `eider import`.
  *
- *   maildir  a Maildir, with its Maildir++ folders (".Lists.C" is the mailbox Lists/C), flags from file names,
- *            keywords from dovecot-keywords, dates from the files' times
- *   mbox     one file (mboxrd or mboxo: one ">" is taken off ">From "), or a folder of such files, each a mailbox; dates from
- *            the From_ lines, flags from Status, X-Status and X-Keywords, which are left in the message
- *   eml      files, or folders that are walked: one message a file
+ *   maildir  a Maildir, with its Maildir++ folders (".Lists.C" is the mailbox Lists/C), flags from
+ * file names, keywords from dovecot-keywords, dates from the files' times mbox     one file (mboxrd
+ * or mboxo: one ">" is taken off ">From "), or a folder of such files, each a mailbox; dates from
+ *            the From_ lines, flags from Status, X-Status and X-Keywords, which are left in the
+ * message eml      files, or folders that are walked: one message a file
  *
  * Lines that end in LF alone are given with CRLF, as an IMAP client would upload them.
  */
@@ -28,16 +28,18 @@ struct source_item {
 };
 
 struct source;
-/* Looks through everything once: count and octets are known afterwards. -ERR_NOTFOUND, -ERR_NOPERM, -ERR_INVALID. */
+/* Looks through everything once: count and octets are known afterwards. -ERR_NOTFOUND, -ERR_NOPERM,
+ * -ERR_INVALID. */
 int source_open(enum source_kind kind, const char *const *paths, size_t n_paths,
                 struct source **ret_source, struct error *err) MUST_USE;
 void source_close(struct source *s); /* NULL is fine */
 uint64_t source_count(const struct source *s);
 uint64_t source_octets(const struct source *s);
 
-/* 1: the next message; 0: that was the last; <0: it cannot be read (the next call goes on behind it). */
+/* 1: the next message; 0: that was the last; <0: it cannot be read (the next call goes on behind
+ * it). */
 int source_next(struct source *s, struct source_item *ret, struct error *err) MUST_USE;
-/* The bytes of the message that source_next gave last: feed is called with pieces. <0: feed's, or -ERR_NOTFOUND (the file
- * is gone), -ERR_UNAVAILABLE (read error). */
+/* The bytes of the message that source_next gave last: feed is called with pieces. <0: feed's, or
+ * -ERR_NOTFOUND (the file is gone), -ERR_UNAVAILABLE (read error). */
 int source_read(struct source *s, int (*feed)(void *ctx, struct slice bytes, struct error *err),
                 void *ctx, struct error *err) MUST_USE;
