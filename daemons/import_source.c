@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "lib/base/clock.h"
+#include "lib/base/codec.h"
 #include "lib/base/mem.h"
 
 #define WALK_DEPTH   32
@@ -145,15 +146,21 @@ static int maildir_file(void *ctx, const char *path, const char *name, struct er
     return 0;
 }
 
-/* ".Lists.C" -> "Lists/C" */
+/* ".Lists.C" -> "Lists/C"; folder names are in modified UTF-7, or else taken as they are. */
 static char *maildir_name(const char *name)
 {
-    char *mailbox = mem_strdup(name[0] == '.' ? name + 1 : name);
+    CLEANUP(buf_done) struct buf mailbox = buf_make(4096);
 
-    for (char *p = mailbox; *p; p++)
-        if (*p == '.')
-            *p = '/';
-    return mailbox;
+    if (name[0] == '.')
+        name++;
+    if (mutf7_decode(&mailbox, slice_str(name)) < 0) {
+        buf_reset(&mailbox, 4096);
+        buf_add_str(&mailbox, name);
+    }
+    for (size_t i = 0; i < mailbox.n; i++)
+        if (mailbox.p[i] == '.')
+            mailbox.p[i] = '/';
+    return mem_strdup(buf_cstr(&mailbox));
 }
 
 static int maildir_folder(struct source *s, const char *path, const char *name, struct error *err)
