@@ -4,6 +4,7 @@
  *
  *   file NAME, size N, envelope ..., body ..., bodystructure ..., section NUMBER ..., preview ...
  *
+ * -w BASE writes the digest and the skeleton to BASE.digest and BASE.skeleton (seeds for fuzzing).
  * -c N feeds the file in cuts of N octets; -q prints nothing (to measure). -1 prints only the three
  * texts, each as "NAME LENGTH" and the text, for programs. */
 #include <stdio.h>
@@ -19,6 +20,7 @@ struct options {
     size_t cut;
     bool quiet, texts_only;
     unsigned rounds;
+    const char *write; /* NULL: nothing is written */
 };
 
 static int keep_nothing(void *ctx, struct slice bytes, uint8_t ret_hash[SKELETON_HASH])
@@ -68,6 +70,16 @@ static void print_sections(const struct mime_part *part, const char *number)
     }
 }
 
+static void write_value(const char *base, const char *suffix, struct slice value)
+{
+    char *name = mem_printf("%s.%s", base, suffix);
+    FILE *f = fopen(name, "wb");
+
+    if (!f || fwrite(value.p, 1, value.n, f) != value.n || fclose(f) != 0)
+        perror(name);
+    free(name);
+}
+
 static void dump(const struct options *o, const char *name, struct slice message)
 {
     struct buf digest = buf_make(BUF_MAX_DEFAULT), skeleton = buf_make(BUF_MAX_DEFAULT);
@@ -81,6 +93,10 @@ static void dump(const struct options *o, const char *name, struct slice message
     }
     if (intake_finish(in, &digest, &skeleton) < 0 || mdigest_open(&d, buf_slice(&digest)) < 0)
         exit(1);
+    if (o->write) {
+        write_value(o->write, "digest", buf_slice(&digest));
+        write_value(o->write, "skeleton", buf_slice(&skeleton));
+    }
     if (!o->quiet) {
         mdigest_build(&full, intake_root(in), d.preview, &mdigest_caps_none);
         if (mdigest_open(&d, buf_slice(&full)) < 0)
@@ -112,11 +128,13 @@ int main(int argc, char **argv)
     struct options o = {.cut = 65536, .rounds = 1};
     int c;
 
-    while ((c = getopt(argc, argv, "c:n:q1")) != -1) {
+    while ((c = getopt(argc, argv, "c:n:w:q1")) != -1) {
         if (c == 'c')
             o.cut = strtoul(optarg, NULL, 10);
         else if (c == 'n')
             o.rounds = (unsigned)strtoul(optarg, NULL, 10);
+        else if (c == 'w')
+            o.write = optarg;
         else if (c == 'q')
             o.quiet = true;
         else if (c == '1')
