@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* imap_world: a node in memory (store, mail, directory, auth) with the account joe/secret, and IMAP
+ * sessions on it. For transcripts, the fuzz target and the benchmark. */
+#pragma once
+
+#include "lib/base/session.h"
+#include "lib/mail/mail.h"
+#include "lib/store/faulty.h"
+#include "protocols/imap/imap.h"
+
+struct imap_world {
+    struct store *memory, *store; /* store: faulty, in front of memory */
+    struct mail *mail;
+    struct directory *directory;
+    struct auth *auth;
+    struct imap_settings settings;
+    struct session_service *service;
+    uint64_t account;
+};
+
+struct imap_world *imap_world_new(void);
+void imap_world_free(struct imap_world *w);
+/* how: words "plain" (no TLS, STARTTLS offered); else TLS. */
+struct session *imap_world_open(struct imap_world *w, struct slice how);
+/* Appends n messages (the same content, subjects numbered) to a mailbox. */
+bool imap_world_fill(struct imap_world *w, struct slice mailbox, unsigned n);
