@@ -289,7 +289,7 @@ static void read_list(struct reader *r)
     }
 }
 
-struct address *address_parse(struct arena *a, struct slice value)
+struct address *address_list_parse(struct arena *a, struct slice value)
 {
     struct reader r = {
         .s = scan_of(value),

@@ -21,4 +21,4 @@ struct address {
 #define ADDRESS_MAX 10000 /* addresses of one field that are read; the rest is ignored */
 
 /* The list in arena memory; NULL if there is none. */
-struct address *address_parse(struct arena *a, struct slice value);
+struct address *address_list_parse(struct arena *a, struct slice value);

@@ -182,7 +182,7 @@ static void take_field(struct envelope *e, struct arena *a, int field, struct sl
     }
     if (!e->last[field])
         e->last[field] = &e->first[field];
-    *e->last[field] = address_parse(a, value);
+    *e->last[field] = address_list_parse(a, value);
     while (*e->last[field])
         e->last[field] = &(*e->last[field])->next;
 }

@@ -184,7 +184,7 @@ static struct slice key_decoded(struct builder *b, struct slice raw)
 
 static const struct address *first_mailbox(struct builder *b, struct slice value)
 {
-    const struct address *a = address_parse(&b->arena, slice_sub(value, 0, 4096));
+    const struct address *a = address_list_parse(&b->arena, slice_sub(value, 0, 4096));
 
     while (a && (!a->mailbox.p || !a->domain.p))
         a = a->next; /* the start or the end of a group */

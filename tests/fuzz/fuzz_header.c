@@ -29,7 +29,7 @@ static void one_value(struct slice value)
     header_unfold(&base, value);
     if (date_parse(value, &c) == 0 && !civil_valid(&c))
         abort();
-    (void)address_parse(&arena, value);
+    (void)address_list_parse(&arena, value);
     out.n = 0;
     charset_convert(&out, slice_sub(value, 0, 12), slice_skip(value, 12));
     if (!utf8_valid(buf_slice(&out)))
