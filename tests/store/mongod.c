@@ -139,7 +139,7 @@ static int await_primary(struct mongod *m, bool fresh, struct error *err)
                               m->dir);
 }
 
-int mongod_start(struct mongod *m, int replica_set, struct error *err)
+static int prepare(struct mongod *m, struct error *err)
 {
     int r;
 
@@ -151,6 +151,15 @@ int mongod_start(struct mongod *m, int replica_set, struct error *err)
     if (!mkdtemp(m->dir))
         return error_set(err, ERR_UNAVAILABLE, "mkdtemp %s", m->dir);
     m->port = free_port();
+    return 0;
+}
+
+int mongod_start(struct mongod *m, int replica_set, struct error *err)
+{
+    int r = prepare(m, err);
+
+    if (r < 0)
+        return r;
     snprintf(m->uri, sizeof m->uri, "mongodb://127.0.0.1:%d/eider_test", m->port);
     launch(m, replica_set);
     r = await_primary(m, replica_set, err);
@@ -158,6 +167,89 @@ int mongod_start(struct mongod *m, int replica_set, struct error *err)
         mongod_stop(m);
     return r;
 }
+
+/* --- three ------------------------------------------------------------------------------------- */
+
+static mongoc_client_t *connect_to(const struct mongod *m)
+{
+    char uri[160];
+
+    snprintf(uri, sizeof uri,
+             "mongodb://127.0.0.1:%d/?directConnection=true&serverSelectionTimeoutMS=500"
+             "&connectTimeoutMS=500&socketTimeoutMS=10000",
+             m->port);
+    return mongoc_client_new(uri);
+}
+
+int mongod_primary(struct mongod set[static 3])
+{
+    int found = -1;
+
+    for (int i = 0; i < 3 && found < 0; i++) {
+        mongoc_client_t *client;
+
+        if (set[i].pid <= 0 || set[i].frozen)
+            continue;
+        client = connect_to(&set[i]);
+        if (is_primary(client))
+            found = i;
+        mongoc_client_destroy(client);
+    }
+    return found;
+}
+
+static void initiate_three(struct mongod set[static 3])
+{
+    mongoc_client_t *client = connect_to(&set[0]);
+    char host[3][32];
+    bson_t reply;
+
+    for (int i = 0; i < 3; i++)
+        snprintf(host[i], sizeof host[i], "127.0.0.1:%d", set[i].port);
+    admin(client,
+          BCON_NEW("replSetInitiate", "{", "_id", "eider", "members", "[", "{", "_id",
+                   BCON_INT32(0), "host", host[0], "}", "{", "_id", BCON_INT32(1), "host", host[1],
+                   "}", "{", "_id", BCON_INT32(2), "host", host[2], "}", "]", "settings", "{",
+                   "electionTimeoutMillis", BCON_INT32(2000), "}", "}"),
+          &reply);
+    bson_destroy(&reply);
+    mongoc_client_destroy(client);
+}
+
+int mongod_start_three(struct mongod set[static 3], struct error *err)
+{
+    int64_t deadline = clock_mono_ms() + START_MS;
+    int r = 0;
+
+    mongoc_init();
+    memset(set, 0, 3 * sizeof *set);
+    for (int i = 0; i < 3 && r == 0; i++) {
+        r = prepare(&set[i], err);
+        if (r == 0)
+            launch(&set[i], 1);
+    }
+    while (r == 0 && mongod_primary(set) < 0) {
+        initiate_three(set); /* until they are up; later ones are refused */
+        usleep(200000);
+        if (clock_mono_ms() > deadline)
+            r = error_set(err, ERR_UNAVAILABLE, "three mongods did not become a set");
+    }
+    for (int i = 0; i < 3; i++) {
+        snprintf(set[i].uri, sizeof set[i].uri,
+                 "mongodb://127.0.0.1:%d,127.0.0.1:%d,127.0.0.1:%d/eider_test?replicaSet=eider",
+                 set[0].port, set[1].port, set[2].port);
+        if (r < 0)
+            mongod_stop(&set[i]);
+    }
+    return r;
+}
+
+void mongod_relaunch(struct mongod *m)
+{
+    launch(m, 1);
+}
+
+/* --- harm -------------------------------------------------------------------------------------- */
 
 void mongod_kill(struct mongod *m)
 {
@@ -176,11 +268,13 @@ int mongod_restart(struct mongod *m, struct error *err)
 
 void mongod_freeze(struct mongod *m)
 {
+    m->frozen = 1;
     kill(m->pid, SIGSTOP);
 }
 
 void mongod_thaw(struct mongod *m)
 {
+    m->frozen = 0;
     kill(m->pid, SIGCONT);
 }
 
