@@ -25,7 +25,7 @@ static struct arena_block *block_new(struct arena *a, size_t cap)
     return b;
 }
 
-void *arena_alloc(struct arena *a, size_t n)
+void *arena_raw(struct arena *a, size_t n)
 {
     struct arena_block *b = a->blocks;
     size_t need = (n + sizeof(max_align_t) - 1) & ~(sizeof(max_align_t) - 1);
@@ -38,8 +38,12 @@ void *arena_alloc(struct arena *a, size_t n)
     p = (char *)b->data + b->n;
     b->n += need;
     a->used += n;
-    memset(p, 0, need);
     return p;
+}
+
+void *arena_alloc(struct arena *a, size_t n)
+{
+    return memset(arena_raw(a, n), 0, n);
 }
 
 void *arena_array(struct arena *a, size_t n, size_t size)
@@ -58,10 +62,11 @@ struct slice arena_slice(struct arena *a, struct slice s)
 
 char *arena_str(struct arena *a, struct slice s)
 {
-    char *copy = arena_alloc(a, s.n + 1);
+    char *copy = arena_raw(a, s.n + 1);
 
     if (s.n)
         memcpy(copy, s.p, s.n);
+    copy[s.n] = 0;
     return copy;
 }
 

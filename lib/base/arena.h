@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* arena: many small allocations that end together (one per connection, one per command).
  *
- * Not for several threads at once. Memory is zeroed. `used` counts what was asked for, so that a
+ * Not for several threads at once. Memory is zeroed (but arena_raw's). `used` counts what was asked for, so that a
  * caller with untrusted input can refuse at a limit before it asks for more.
  */
 #pragma once
@@ -19,6 +19,8 @@ struct arena {
 };
 
 void *arena_alloc(struct arena *a, size_t n) __attribute__((returns_nonnull)) MUST_USE;
+/* Not zeroed: for large values that are filled at once. */
+void *arena_raw(struct arena *a, size_t n) __attribute__((returns_nonnull)) MUST_USE;
 void *arena_array(struct arena *a, size_t n, size_t size) __attribute__((returns_nonnull)) MUST_USE;
 /* A copy of the bytes with a NUL behind them that does not count. */
 struct slice arena_slice(struct arena *a, struct slice s) MUST_USE;

@@ -36,7 +36,7 @@
 #define APPLICATION_ID 0x45696472 /* "Eidr" */
 
 /* Tables with large rows lie in the order of arrival. */
-static bool is_clustered(enum store_table table)
+bool sq_is_clustered(enum store_table table)
 {
     return table != STORE_MESSAGES && table != STORE_BLOBS && table != STORE_SNAPSHOTS &&
            table != STORE_SEGMENTS;
@@ -65,6 +65,16 @@ static const char *const verb_sql[SQ_GET] = {
                         "(SELECT k FROM %s WHERE k >= ?1 AND k < ?2 ORDER BY k LIMIT ?3)",
 };
 
+/* A large body is not loaded by the statement: sqlite_read.c reads it to where it is wanted. */
+static const char *body_text(enum store_table table, unsigned parts)
+{
+    if (!(parts & STORE_BODY))
+        return "NULL, 0, 0";
+    if (sq_is_clustered(table))
+        return "b, 0, 0";
+    return "iif(length(b) >= " SQ_LARGE_TEXT ", NULL, b), length(b), rowid";
+}
+
 static char *verb_text(enum store_table table, unsigned verb)
 {
     const char *name = store_table_name(table);
@@ -78,8 +88,7 @@ static char *verb_text(enum store_table table, unsigned verb)
     else if (verb >= SQ_DESC)
         where = "k >= ?1 AND k < ?2 ORDER BY k DESC LIMIT ?3";
     return mem_printf("SELECT k, s, v, %s, %s FROM %s WHERE %s",
-                      parts & STORE_HEAD ? "h" : "NULL", parts & STORE_BODY ? "b" : "NULL", name,
-                      where);
+                      parts & STORE_HEAD ? "h" : "NULL", body_text(table, parts), name, where);
 }
 
 static sqlite3_stmt *prepare(struct sq_conn *c, const char *sql)
@@ -261,7 +270,7 @@ static char *schema_text(void)
         sql = mem_printf("%sCREATE TABLE %s(k BLOB PRIMARY KEY NOT NULL, s INTEGER NOT NULL, "
                          "v INTEGER NOT NULL, h BLOB, b BLOB) STRICT%s;", before,
                          store_table_name((enum store_table)t),
-                         is_clustered((enum store_table)t) ? ", WITHOUT ROWID" : "");
+                         sq_is_clustered((enum store_table)t) ? ", WITHOUT ROWID" : "");
     }
     return sql;
 }
@@ -479,12 +488,21 @@ static int open_all(struct sqlite *q, struct error *err)
     return sq_checkpointer_start(q, err);
 }
 
+/* SQLite counts its memory under one lock for the whole process unless told not to. */
+static void configure(void)
+{
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 int store_sqlite_open(const char *path, const struct store_settings *settings,
                       struct store **ret_store, struct error *err)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct sqlite *q = sqlite_new(path, settings);
-    int r = open_all(q, err);
+    int r;
 
+    pthread_once(&once, configure);
+    r = open_all(q, err);
     if (r < 0) {
         sqlite_close(&q->store);
         return r;

@@ -101,9 +101,28 @@ static struct slice column(struct arena *arena, sqlite3_stmt *stmt, int i)
     return n ? arena_slice(arena, slice_of(p, n)) : slice_of(NULL, 0);
 }
 
-static void give_row(struct store_docs *docs, sqlite3_stmt *stmt)
+/* A large body, straight from SQLite's pages to the answer. */
+static int read_body(struct sq_conn *c, enum store_table table, sqlite3_int64 row, size_t n,
+                     struct arena *arena, struct slice *ret)
+{
+    sqlite3_blob *blob = NULL;
+    int rc = sqlite3_blob_open(c->db, "main", store_table_name(table), "b", row, 0, &blob);
+    void *p;
+
+    if (rc == SQLITE_OK) {
+        p = arena_raw(arena, n);
+        rc = sqlite3_blob_read(blob, p, (int)n, 0);
+        *ret = slice_of(p, n);
+    }
+    sqlite3_blob_close(blob);
+    return rc;
+}
+
+static int give_row(struct sq_conn *c, enum store_table table, sqlite3_stmt *stmt,
+                    struct store_docs *docs)
 {
     struct store_doc *doc = store_docs_push(docs);
+    sqlite3_int64 n = sqlite3_column_int64(stmt, 5);
 
     doc->key = column(&docs->arena, stmt, 0);
     doc->stored_ms = sqlite3_column_int64(stmt, 1);
@@ -111,25 +130,28 @@ static void give_row(struct store_docs *docs, sqlite3_stmt *stmt)
     doc->head = column(&docs->arena, stmt, 3);
     doc->body = column(&docs->arena, stmt, 4);
     doc->found = true;
+    if (n < SQ_LARGE)
+        return SQLITE_OK;
+    return read_body(c, table, sqlite3_column_int64(stmt, 6), (size_t)n, &docs->arena, &doc->body);
 }
 
 /* --- the calls ------------------------------------------------------------------------------- */
 
-static int get_keys(sqlite3_stmt *stmt, const struct slice *keys, size_t n,
-                    struct store_docs *docs)
+static int get_key(struct sq_conn *c, enum store_table table, sqlite3_stmt *stmt,
+                   struct slice key, struct store_docs *docs)
 {
-    int rc = SQLITE_DONE;
+    int rc;
 
-    for (size_t i = 0; i < n && (rc == SQLITE_ROW || rc == SQLITE_DONE); i++) {
-        sq_bind(stmt, 1, keys[i]);
-        rc = sqlite3_step(stmt);
-        if (rc == SQLITE_ROW)
-            give_row(docs, stmt);
-        else
-            store_docs_push(docs)->key = arena_slice(&docs->arena, keys[i]);
-        sqlite3_reset(stmt);
+    sq_bind(stmt, 1, key);
+    rc = sqlite3_step(stmt);
+    if (rc == SQLITE_ROW) {
+        rc = give_row(c, table, stmt, docs);
+    } else if (rc == SQLITE_DONE) {
+        store_docs_push(docs)->key = arena_slice(&docs->arena, key);
+        rc = SQLITE_OK;
     }
-    return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
+    sqlite3_reset(stmt);
+    return rc;
 }
 
 int sq_get(struct store *s, enum store_table table, const struct slice *keys, size_t n,
@@ -137,7 +159,7 @@ int sq_get(struct store *s, enum store_table table, const struct slice *keys, si
            struct error *err)
 {
     struct sqlite *q = sqlite_of(s);
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
     struct sq_conn *c;
     int r = borrow(q, &c, err), rc;
 
@@ -146,12 +168,15 @@ int sq_get(struct store *s, enum store_table table, const struct slice *keys, si
     rc = begin(q, c, &docs->time);
     if (rc == SQLITE_OK) {
         stmt = sq_stmt(c, table, SQ_GET + parts);
-        rc = stmt ? get_keys(stmt, keys, n, docs) : sqlite3_errcode(c->db);
+        rc = stmt ? SQLITE_OK : sqlite3_errcode(c->db);
     }
+    for (size_t i = 0; i < n && rc == SQLITE_OK; i++)
+        rc = get_key(c, table, stmt, keys[i], docs);
     return end(q, c, rc, err);
 }
 
-static int get_rows(sqlite3_stmt *stmt, const struct store_query *query, struct store_docs *docs)
+static int get_rows(struct sq_conn *c, sqlite3_stmt *stmt, const struct store_query *query,
+                    struct store_docs *docs)
 {
     size_t bytes = 0;
     int rc;
@@ -160,14 +185,16 @@ static int get_rows(sqlite3_stmt *stmt, const struct store_query *query, struct 
     sq_bind(stmt, 2, sq_upper(query->to));
     sqlite3_bind_int64(stmt, 3, query->limit > INT64_MAX ? INT64_MAX : (int64_t)query->limit);
     while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
-        give_row(docs, stmt);
+        rc = give_row(c, query->table, stmt, docs);
+        if (rc != SQLITE_OK)
+            break;
         bytes += store_doc_bytes(&docs->items[docs->n - 1]);
         docs->more = docs->n >= query->limit || bytes >= query->max_bytes;
         if (docs->more)
             break;
     }
     sqlite3_reset(stmt);
-    return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
+    return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
 int sq_range(struct store *s, const struct store_query *query, struct store_docs *docs,
@@ -184,7 +211,7 @@ int sq_range(struct store *s, const struct store_query *query, struct store_docs
     rc = begin(q, c, &docs->time);
     if (rc == SQLITE_OK) {
         stmt = sq_stmt(c, query->table, verb);
-        rc = stmt ? get_rows(stmt, query, docs) : sqlite3_errcode(c->db);
+        rc = stmt ? get_rows(c, stmt, query, docs) : sqlite3_errcode(c->db);
     }
     return end(q, c, rc, err);
 }

@@ -319,13 +319,15 @@ static void set_fates(struct sqlite *q, struct sq_calls *group, bool unknown)
 {
     struct sq_call *call;
 
+    pthread_mutex_lock(&q->lock); /* callers may leave while it commits */
     TAILQ_FOREACH (call, group, link) {
-        call_refuse(q, call, "commit");
+        call_refuse(q, call, "write");
         if (unknown) {
             call->err.kind = ERR_UNKNOWN_OUTCOME;
             call->fate = -ERR_UNKNOWN_OUTCOME;
         }
     }
+    pthread_mutex_unlock(&q->lock);
 }
 
 static void mark_committing(struct sqlite *q, struct sq_calls *group)
@@ -338,10 +340,10 @@ static void mark_committing(struct sqlite *q, struct sq_calls *group)
     pthread_mutex_unlock(&q->lock);
 }
 
-/* The turn is ours. False: nothing could be begun, and nothing was taken. */
-static bool one_group(struct sqlite *q)
+/* The turn is ours. False: nothing could be begun, and nothing was taken. Else `group` is what was
+ * taken, with its fates, and still to be finished. */
+static bool one_group(struct sqlite *q, struct sq_calls *group)
 {
-    struct sq_calls group = TAILQ_HEAD_INITIALIZER(group);
     struct txn txn;
     int rc;
 
@@ -349,34 +351,25 @@ static bool one_group(struct sqlite *q)
         txn_end(q);
         return false;
     }
-    if (run_group(q, &txn, &group) < 0) {
-        pthread_mutex_lock(&q->lock);
-        set_fates(q, &group, false);
-        pthread_mutex_unlock(&q->lock);
+    if (run_group(q, &txn, group) < 0) {
+        set_fates(q, group, false);
     } else {
-        mark_committing(q, &group);
+        mark_committing(q, group);
         rc = txn_commit(q, &txn);
-        pthread_mutex_lock(&q->lock); /* callers may leave until here */
         if (rc != SQLITE_OK)
-            set_fates(q, &group, !is_certain(rc));
-        pthread_mutex_unlock(&q->lock);
+            set_fates(q, group, !is_certain(rc));
     }
     txn_end(q);
-    finish(q, &group);
     return true;
 }
 
-/* Nothing can be begun (damage, no space for the shared memory, ...): say so to all who wait. */
-static void refuse_all(struct sqlite *q)
+/* Nothing can be begun (damage, a foreign writer, ...): say so to all who wait. */
+static void refuse_all(struct sqlite *q, struct sq_calls *group)
 {
-    struct sq_calls group = TAILQ_HEAD_INITIALIZER(group);
     size_t n = 0, bytes = 0;
-    struct sq_call *call;
 
-    take(q, &group, &n, &bytes);
-    TAILQ_FOREACH (call, &group, link)
-        call_refuse(q, call, "begin");
-    finish(q, &group);
+    take(q, group, &n, &bytes);
+    set_fates(q, group, false);
 }
 
 static bool wait_for_work(struct sqlite *q)
@@ -395,12 +388,14 @@ static bool wait_for_work(struct sqlite *q)
 
 static void *writer_main(void *arg)
 {
+    struct sq_calls group = TAILQ_HEAD_INITIALIZER(group);
     struct sqlite *q = arg;
 
     while (wait_for_work(q)) {
-        if (sq_turn_take(q->writer_fd) < 0 || !one_group(q))
-            refuse_all(q);
-        sq_turn_give(q->writer_fd);
+        if (sq_turn_take(q->writer_fd) < 0 || !one_group(q, &group))
+            refuse_all(q, &group);
+        sq_turn_give(q->writer_fd); /* another process goes on while ours are woken */
+        finish(q, &group);
     }
     sq_thread_gone(q);
     return NULL;

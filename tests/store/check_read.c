@@ -175,6 +175,9 @@ static void check_big_values(struct run *r)
     struct slice body = bytes_of('B', STORE_BODY_MAX), head = bytes_of('H', STORE_HEAD_MAX - 8192);
     struct slice key = KEY_SLICE(k), key2 = KEY_SLICE(k2);
     struct store_change c = {.table = STORE_MESSAGES, .key = key, .set_body = true};
+    struct store_query q = {.table = STORE_MESSAGES, .from = key, .limit = 2,
+                            .max_bytes = 64 << 20, .parts = STORE_BOTH, .level = STORE_MAJORITY};
+    CLEANUP(store_docs_done) struct store_docs docs = {0};
     int64_t time;
 
     random_bytes((void *)(uintptr_t)body.p, 100000);
@@ -182,6 +185,9 @@ static void check_big_values(struct run *r)
     EXPECT(r, holds(r->s, STORE_MESSAGES, key, S("h"), body));
     EXPECT(r, put(r->s, STORE_MESSAGES, key2, head, body) == STORE_DONE);
     EXPECT(r, holds(r->s, STORE_MESSAGES, key2, head, body));
+    EXPECT_OK(r, store_range(r->s, &q, &docs, &err));
+    EXPECT(r, docs.n == 2 && slice_eq(docs.items[0].body, body) &&
+                  slice_eq(docs.items[1].body, body) && slice_eq(docs.items[1].head, head));
     c.version = version_of(r->s, STORE_MESSAGES, key);
     c.body = slice_sub(body, 0, 5000000);
     EXPECT_OK(r, store_update(r->s, &c, NULL, &time, &err));
