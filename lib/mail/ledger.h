@@ -13,7 +13,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifndef LEDGER_BLOCK
 #define LEDGER_BLOCK 1024u
+#endif
 
 struct ledger_entry {
     uint64_t a, b; /* deliveries: the hash; gone: message id, size << 32 | date */

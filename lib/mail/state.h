@@ -18,8 +18,11 @@
 
 #include "lib/mail/record.h"
 
+/* Tests are also built with small ones, so that small mailboxes have many pieces. */
+#ifndef SEGMENT_MESSAGES
 #define SEGMENT_MESSAGES 16384u
 #define CHUNK_MESSAGES 512u
+#endif
 
 /* A set of flags and keywords, interned per account: equal sets are the same pointer and stay as long
  * as any state of the account. `text` is "\Seen \Flagged $Work", ready for FETCH FLAGS (...). */
@@ -149,8 +152,10 @@ void mailbox_compare_needs(const struct mailbox *old, const struct mailbox *now,
 #define UNDELETE_MAX_MS ((int64_t)30 * 24 * 3600 * 1000)
 /* Of the two ledgers only the newest so many are kept, so that a manifest stays small: beyond it the
  * windows get shorter. */
+#ifndef DELIVERIES_MAX
 #define DELIVERIES_MAX 250000u
 #define GONE_MAX 250000u
+#endif
 
 /* Which unloaded segments folding `rec` on `st` would touch: calls need(ctx, mailbox, first uid,
  * last uid) for each range; none: state_fold will not fail for want of segments. */
