@@ -16,6 +16,8 @@
  * wrote less, and faster, than 8192 or 16384 in all layouts, since a delivery touches a random leaf.
  * No mmap: an I/O error would be a SIGBUS instead of a reply.
  *
+ * A process opens the store after its last fork: SQLite's locks are the process's.
+ *
  * Store time and the version counter are one row of `clock`, written in every transaction that
  * changes anything.
  *
@@ -204,6 +206,9 @@ void sq_turn_give(int fd)
 
 /* --- connections ----------------------------------------------------------------------------- */
 
+/* The writer's pages are dirty until it commits: room for a whole group. */
+static const char writer_setup[] = "PRAGMA cache_size = -32768";
+
 static const char conn_setup[] =
     "PRAGMA synchronous = FULL;"
     "PRAGMA wal_autocheckpoint = 0;"
@@ -211,7 +216,7 @@ static const char conn_setup[] =
     "PRAGMA secure_delete = FAST;"
     "PRAGMA trusted_schema = OFF;"
     "PRAGMA temp_store = MEMORY;"
-    "PRAGMA cache_size = -16384;"
+    "PRAGMA cache_size = -4096;" /* KiB; the system's page cache does the rest */
     "PRAGMA mmap_size = 0;";
 
 int sq_conn_open(struct sqlite *q, struct sq_conn **ret_conn, struct error *err)
@@ -292,7 +297,8 @@ static int check_format(struct sqlite *q, struct error *err)
     struct sq_conn *c = q->writer;
     int64_t application = 0, format = 0, tables = 0;
 
-    if (sqlite3_exec(c->db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL) != SQLITE_OK ||
+    if (sqlite3_exec(c->db, writer_setup, NULL, NULL, NULL) != SQLITE_OK ||
+        sqlite3_exec(c->db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL) != SQLITE_OK ||
         ask_number(c, "PRAGMA application_id", &application) != SQLITE_OK ||
         ask_number(c, "PRAGMA user_version", &format) != SQLITE_OK ||
         ask_number(c, "SELECT count(*) FROM sqlite_schema", &tables) != SQLITE_OK)

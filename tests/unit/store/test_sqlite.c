@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib/base/clock.h"
@@ -281,6 +282,49 @@ Test(sqlite, readers_beyond_the_pool_wait_their_time_and_are_refused)
     cr_assert_eq(store_time(s, &time, NULL), -ERR_UNAVAILABLE);
     q->readers = 0;
     cr_assert_eq(store_time(s, &time, NULL), 0);
+    store_close(s);
+}
+
+static _Noreturn void insert_for(int ms, uint64_t first)
+{
+    struct store *s = open_store();
+    int64_t end = clock_mono_ms() + ms;
+
+    for (uint64_t seq = first; clock_mono_ms() < end; seq++)
+        if (insert(s, seq, S("x")) < 0)
+            _exit(1);
+    store_close(s);
+    _exit(0);
+}
+
+static size_t count_from(struct store *s, uint64_t first)
+{
+    struct key16 from = key_pair(1, first), to = key_pair(1, first + 1000000);
+    struct store_query q = {.table = STORE_MESSAGES, .from = KEY_SLICE(from), .to = KEY_SLICE(to)};
+    CLEANUP(store_docs_done) struct store_docs docs = {0};
+
+    cr_assert_eq(store_range(s, &q, &docs, NULL), 0);
+    return docs.n;
+}
+
+Test(sqlite, processes_that_write_at_once_all_get_on)
+{
+    size_t least = SIZE_MAX, most = 0;
+    struct store *s;
+    int status;
+
+    store_close(open_store());
+    for (uint64_t i = 0; i < 3; i++)
+        if (fork() == 0)
+            insert_for(2000, i * 1000000);
+    for (int i = 0; i < 3; i++)
+        cr_assert(wait(&status) > 0 && status == 0);
+    s = open_store();
+    for (uint64_t i = 0; i < 3; i++) {
+        least = MIN(least, count_from(s, i * 1000000));
+        most = MAX(most, count_from(s, i * 1000000));
+    }
+    cr_assert(least > 0 && most < 5 * least, "%zu to %zu", least, most);
     store_close(s);
 }
 
