@@ -6,10 +6,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "daemons/settings.h"
 #include "lib/auth/directory.h"
 #include "lib/auth/login.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/bus/bus.h"
 #include "lib/mail/mail.h"
 #include "lib/mail/sweep.h"
 #include "lib/store/store.h"
@@ -32,43 +34,36 @@ static int open_store(struct node *node, struct error *err)
     return store_open(c->store, &settings, &node->store, err);
 }
 
+static uint64_t read_pulse(void *store)
+{
+    return store_pulse(store);
+}
+
+/* Changes by other processes on this machine (the `eider` command) show in the store's pulse. */
+static int open_bus(struct node *node, struct error *err)
+{
+    struct bus_pulse pulse = {read_pulse, node->store};
+
+    return bus_open("local:", &pulse, &node->bus, err);
+}
+
 static int open_auth(struct node *node, struct error *err)
 {
-    const struct conf *c = node->conf;
-    struct directory_options names = {.delimiter = *c->delivery.delimiter,
-                                      .default_domain = c->auth.default_domain};
-    struct auth_options options = {
-        .plaintext_without_tls = c->auth.plaintext_without_tls,
-        .cost = {.scheme = c->auth.scheme == CONF_HASH_YESCRYPT ? PASSWORD_YESCRYPT
-                                                                : PASSWORD_ARGON2ID,
-                 .argon2_memory = (uint32_t)(c->auth.argon2_memory >> 10),
-                 .argon2_passes = c->auth.argon2_passes,
-                 .yescrypt_cost = c->auth.yescrypt_cost,
-                 .scram_iterations = c->auth.scram_iterations},
-        .hash_threads = c->auth.hash_threads,
-        .cache_ttl_ms = c->auth.cache_ttl,
-        .cache_entries = c->auth.cache_entries,
-        .failure_delay_ms = c->auth.failure_delay,
-        .failure_delay_max_ms = c->auth.failure_delay_max,
-        .hostname = c->hostname,
-    };
+    struct directory_options names;
+    struct auth_options options;
 
+    settings_directory(node->conf, &names);
+    settings_auth(node->conf, &options);
     node->directory = directory_new(node->store, &names);
     return auth_new(node->directory, &options, &node->auth, err);
 }
 
 static int open_mail(struct node *node, struct error *err)
 {
-    const struct conf *c = node->conf;
     struct mail_settings settings;
 
-    mail_settings_default(&settings);
-    settings.snapshot_records = (int)c->mail.snapshot_after;
-    settings.replica_bytes = c->cache.replicas;
-    settings.content_cache_bytes = c->cache.digests;
-    settings.message_max = c->limits.message_size;
-    settings.mailboxes_max = c->limits.mailboxes;
-    int rc = mail_new(node->store, NULL, &settings, &node->mail, err);
+    settings_mail(node->conf, &settings);
+    int rc = mail_new(node->store, node->bus, &settings, &node->mail, err);
     if (rc == 0)
         node->sweeper = sweeper_start(node->mail, SWEEP_PAUSE_MS);
     return rc;
@@ -295,6 +290,7 @@ int node_reload(struct node *node, struct conf *fresh, struct error *err)
         return rc;
     log_set_level((enum log_level)fresh->log.level);
     reload_services(node, fresh);
+    *VEC_PUSH(&node->reloaded) = fresh;
     return 0;
 }
 
@@ -304,6 +300,8 @@ static int open_parts(struct node *node, struct error *err)
 {
     int rc = open_store(node, err);
 
+    if (rc == 0)
+        rc = open_bus(node, err);
     if (rc == 0)
         rc = open_auth(node, err);
     if (rc == 0)
@@ -348,10 +346,14 @@ void node_free(struct node *node)
         auth_free(node->auth);
     if (node->mail)
         mail_free(node->mail);
+    bus_close(node->bus);
     if (node->directory)
         directory_free(node->directory);
     if (node->store)
         store_close(node->store);
+    for (size_t i = 0; i < node->reloaded.n; i++)
+        conf_free(node->reloaded.items[i]);
+    VEC_DONE(&node->reloaded);
     conf_free(node->conf);
     free(node);
 }

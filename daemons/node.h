@@ -11,8 +11,10 @@
 
 struct node {
     struct conf *conf; /* as of the start */
+    VEC(struct conf *) reloaded; /* later ones: sessions may borrow from any */
     unsigned protocols;
     struct store *store;
+    struct bus *bus;
     struct directory *directory;
     struct auth *auth;
     struct mail *mail;
@@ -28,6 +30,7 @@ int node_new(struct conf *conf, unsigned protocols, struct node **ret_node,
              struct error *err) MUST_USE;
 /* Connections that are open are broken: drain first. NULL is fine. */
 void node_free(struct node *node);
-/* Takes what a running node can take from newly read settings (the caller's; their arena grows):
- * the log level, certificates, and for new connections the limits. -ERR_x: everything stays as it was. */
+/* Takes what a running node can take from newly read settings: the log level, certificates, and
+ * for new connections the limits. 0: fresh is the node's now. -ERR_x: all stays as it was, and
+ * fresh is the caller's. */
 int node_reload(struct node *node, struct conf *fresh, struct error *err) MUST_USE;

@@ -80,16 +80,14 @@ static void reload(struct node *node, const char *file)
     struct conf *fresh = NULL;
     struct error err;
 
-    if (conf_load(file, &fresh, &err) < 0) {
+    if (conf_load(file, &fresh, &err) < 0 || conf_check_serve(fresh, &err) < 0 ||
+        node_reload(node, fresh, &err) < 0) {
         log_failure("reload", &err);
+        conf_free(fresh);
         return;
     }
-    name_what_waits(node, fresh); /* before use: a certificate of our own is put in there */
-    if (node_reload(node, fresh, &err) < 0)
-        log_failure("reload", &err);
-    else
-        log_text(LOG_INFO_, "reload", "done");
-    conf_free(fresh);
+    name_what_waits(node, fresh);
+    log_text(LOG_INFO_, "reload", "done");
 }
 
 /* ---- The end ---- */
