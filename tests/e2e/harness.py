@@ -253,7 +253,7 @@ auth = {{ plaintext_without_tls = {"true" if plaintext else "false"};
             self.close()
             return
         print('---- end of the log of', self.config)
-        print(self.log()[-3000:].decode(errors='replace'))
+        print(self.log()[-30000:].decode(errors='replace'))
         try:
             self.close()
         except Failed as failure:
