@@ -14,8 +14,6 @@ uint32_t world_draw(struct world *w, uint32_t below)
     return (uint32_t)(w->seed >> 33) % below;
 }
 
-static void step(struct world *w);
-
 static void world_intent_done(struct intent *it)
 {
     uidset_done(&it->done);
@@ -31,7 +29,7 @@ void world_init(struct world *w, uint64_t seed, uint64_t quota)
     w->intents[0] = (struct intent){.kind = INTENT_CREATE, .name = S("inbox")};
     w->intents[1] = (struct intent){.kind = INTENT_CREATE, .name = S("a")};
     w->n = 2;
-    step(w);
+    world_commit(w);
     w->ref->quota = quota;
     if (!quota)
         return;
@@ -154,7 +152,7 @@ static void reference_all(struct world *w, struct intent *expect)
     }
 }
 
-static void step(struct world *w)
+void world_commit(struct world *w)
 {
     struct intent expect[WORLD_BATCH] = {0};
     struct ref *before = ref_copy(w->ref);
@@ -198,7 +196,7 @@ void world_step(struct world *w)
         draw_intent(w, i);
         w->intents[i].in_one_record_with_next = world_draw(w, 5) == 0;
     }
-    step(w);
+    world_commit(w);
 }
 
 void world_fold(struct world *w, struct state **st)

@@ -25,6 +25,8 @@ void world_init(struct world *w, uint64_t seed, uint64_t quota);
 void world_done(struct world *w);
 /* Draws intents, builds, compares the results with the reference's. */
 void world_step(struct world *w);
+/* Builds what is in w->intents[0..n) and w->items. */
+void world_commit(struct world *w);
 uint32_t world_draw(struct world *w, uint32_t below);
 /* Folds the last record, as it was encoded, on *st. */
 void world_fold(struct world *w, struct state **st);
