@@ -97,7 +97,8 @@ struct mail {
     struct pool_job time_job;
     pthread_mutex_t stop_lock;
     pthread_cond_t stop_changed;
-    uint64_t broken; /* bits for the model check: rules broken on purpose, see mail_break */
+    uint64_t broken; /* for the model check: rules broken on purpose, see mail_break */
+    bool coarse_ids; /* for the model check: message ids that often collide */
 };
 
 /* --- mail.c ---------------------------------------------------------------------------------- */
@@ -124,7 +125,7 @@ enum mail_break {
     BREAK_FENCE = 2,     /* an unknown outcome that is absent counts as refused */
     BREAK_POSITION = 4,  /* no position guard, no predecessor */
     BREAK_NOTHING = 8,   /* answers without a record come from the replica */
-    BREAK_READ = 16,     /* a lost slot is not read again before the next build */
+    BREAK_READ = 16,     /* a lost slot is not read: the next record goes behind it */
     BREAK_SWEEP = 32,    /* orphans are removed without a noop */
     BREAK_OLD = 64,      /* a message stored long ago is named all the same */
     BREAK_DUPLICATE = 128, /* a taken message id is taken for ours */

@@ -13,7 +13,7 @@
 #include "lib/mail/snapshot.h"
 
 #define STEPPED_ROUNDS 300 /* stepped nodes have no time to run out */
-#define SAME_ROUNDS 2      /* so often the same record is tried again, then a noop takes its place */
+#define SAME_ROUNDS 4      /* so often the same record is tried again, then a noop takes its place */
 
 enum verdict {
     OURS,     /* the record is in */
@@ -128,9 +128,14 @@ static enum verdict one_round(struct turn *t, int round, int64_t *ret_time)
     v = look_into_slot(t, ret_time);
     if (v != OPEN || *ret_time == 0)
         return v;
-    if (broken & BREAK_FENCE)
+    if (broken & BREAK_FENCE) {
+        turn_answer(t, -ERR_UNAVAILABLE, "taken for refused");
         return LOST;
-    if (round < SAME_ROUNDS && turn_all_stored(t) && wanted_still(t))
+    }
+    /* Either settles it, and the same record again saves a rebuild; but what is rarely done is rarely
+     * right, so every other slot sees a noop first. */
+    if (round < SAME_ROUNDS && (t->base->seq + (uint64_t)round) % 2 == 0 && turn_all_stored(t) &&
+        wanted_still(t))
         return put_into_slot(t, buf_slice(&t->built.bytes), OURS, ret_time);
     return put_noop(t, ret_time);
 }
@@ -141,7 +146,9 @@ static void lost(struct turn *t)
     struct mail *mail = t->account->mail;
 
     atomic_fetch_add(&mail->committer->counters.lost, 1);
-    if (!(mail->broken & BREAK_READ))
+    if (mail->broken & BREAK_READ)
+        account_adopt(t->account, TAKE(t->built.st), mail_clock(mail));
+    else
         account_set_behind(t->account);
     turn_requeue(t, 0);
 }

@@ -46,6 +46,8 @@ static void ensure_id(struct mail *mail, struct pending *p)
     random_bytes(p->tag, sizeof p->tag);
     p->born = mail_clock(mail);
     p->message = (uint64_t)p->born << 16 | random;
+    if (mail->coarse_ids)
+        p->message = ((uint64_t)p->born / 3600000) << 16 | (random & 15);
 }
 
 /* An id that is too old, stored or not, is given up. */

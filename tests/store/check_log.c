@@ -2,12 +2,13 @@
 /* The randomised model check of the log: see log_world.h for what a run is.
  *
  *   check_log [-u URI] [-s SEED] [-n RUNS] [-t SECONDS] [-o OPERATIONS] [-f PER_MILLE]
- *             [-j THREADS] [-b RULE] [-B] [-v]
+ *             [-j THREADS] [-k A,B,...] [-b RULE] [-B] [-v]
  *
  *   -u  store: memory: (default), memory:?atomic=0, sqlite:FILE, mongodb://...
  *   -s  first seed (default 1); -n runs (default: until the time is over); -t seconds (default 10)
  *   -o  operations a run (default 120); -f faults among 1,000 store calls (default 50)
  *   -j  threads: not stepped, the run cannot be repeated exactly
+ *   -k  A,B,...: these operations only
  *   -b  break a rule (below) on purpose; -B: each in turn, until the check has noticed
  *   -v  print every answer
  *
@@ -83,8 +84,10 @@ static void print_totals(const struct totals *t)
 /* Leaves out as many operations as may be while the same invariant stays broken. */
 static unsigned shrink(const struct world_options *o, const char *invariant, bool *left_out)
 {
+    struct world_options quiet = *o;
     unsigned left = o->operations;
 
+    quiet.trace = false;
     for (unsigned size = o->operations / 2; size; size /= 2)
         for (unsigned from = 0; from < o->operations; from += size) {
             struct world_result r;
@@ -92,7 +95,7 @@ static unsigned shrink(const struct world_options *o, const char *invariant, boo
 
             for (unsigned i = from; i < from + size && i < o->operations; i++)
                 trial[i] = true;
-            world_run(o, trial, &r);
+            world_run(&quiet, trial, &r);
             if (strcmp(r.violated, invariant) == 0)
                 memcpy(left_out, trial, o->operations * sizeof *left_out);
             free(trial);
@@ -112,17 +115,18 @@ static void report(const struct world_options *o, const struct world_result *r)
         bool *left_out = NEW_ARRAY(bool, o->operations);
         unsigned left = shrink(o, r->violated, left_out);
 
-        printf("%u operations are enough:", left);
+        printf("%u operations are enough: -k ", left);
         for (unsigned i = 0; i < o->operations; i++)
             if (!left_out[i])
-                printf(" %u", i);
+                printf("%u,", i);
         printf("\n");
         free(left_out);
     }
 }
 
 /* 0, or 1 if an invariant was broken. */
-static int run_many(struct world_options *o, unsigned runs, int seconds, bool quiet)
+static int run_many(struct world_options *o, const bool *left_out, unsigned runs, int seconds,
+                    bool quiet)
 {
     int64_t end = clock_mono_ms() + (int64_t)seconds * 1000;
     struct totals totals = {0};
@@ -131,7 +135,7 @@ static int run_many(struct world_options *o, unsigned runs, int seconds, bool qu
     while (!bad && (runs ? totals.runs < runs : clock_mono_ms() < end)) {
         struct world_result r;
 
-        world_run(o, NULL, &r);
+        world_run(o, left_out, &r);
         add(&totals, &r);
         bad = r.violated[0] != 0;
         if (bad && !quiet)
@@ -155,7 +159,7 @@ static int run_mutations(struct world_options *o, int seconds)
         printf("%s\n", mutations[i].name);
         with.uri = mutations[i].uri;
         with.broken = mutations[i].broken;
-        if (!run_many(&with, 0, seconds, true)) {
+        if (!run_many(&with, NULL, 0, seconds, true)) {
             printf("  NOT NOTICED\n");
             missed++;
         }
@@ -164,16 +168,35 @@ static int run_mutations(struct world_options *o, int seconds)
     return missed;
 }
 
+/* "3,17,40": all others are left out. */
+static bool *keep_only(const char *list, unsigned operations)
+{
+    bool *left_out = NEW_ARRAY(bool, operations);
+    char *end;
+
+    memset(left_out, 1, operations * sizeof *left_out);
+    for (; *list; list = *end ? end + 1 : end) {
+        unsigned long i = strtoul(list, &end, 10);
+
+        if (end == list)
+            break;
+        if (i < operations)
+            left_out[i] = false;
+    }
+    return left_out;
+}
+
 int main(int argc, char **argv)
 {
     struct world_options o = {
         .uri = "memory:", .seed = 1, .nodes = 3, .operations = 120, .fault_per_mille = 50};
     unsigned runs = 0;
     int seconds = 10, c;
-    bool all_mutations = false;
+    bool all_mutations = false, *left_out;
+    const char *kept = NULL;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
-    while ((c = getopt(argc, argv, "u:s:n:t:o:f:j:b:Bv")) != -1) {
+    while ((c = getopt(argc, argv, "u:s:n:t:o:f:j:k:b:Bv")) != -1) {
         switch (c) {
         case 'u':
             o.uri = optarg;
@@ -196,6 +219,9 @@ int main(int argc, char **argv)
         case 'j':
             o.threads = (unsigned)strtoul(optarg, NULL, 10);
             break;
+        case 'k':
+            kept = optarg;
+            break;
         case 'b':
             o.broken = strtoull(optarg, NULL, 10);
             break;
@@ -209,5 +235,8 @@ int main(int argc, char **argv)
             return 2;
         }
     }
-    return all_mutations ? run_mutations(&o, seconds) : run_many(&o, runs, seconds, false);
+    left_out = kept ? keep_only(kept, o.operations) : NULL;
+    c = all_mutations ? run_mutations(&o, seconds) : run_many(&o, left_out, runs, seconds, false);
+    free(left_out);
+    return c;
 }

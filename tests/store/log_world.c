@@ -41,6 +41,7 @@ struct node {
     uint64_t shown[ACCOUNTS];
     _Atomic bool dead;
     bool busy; /* stepped: an operation of it is on the stack */
+    unsigned account; /* that it works on */
     pthread_rwlock_t use; /* threaded: operations read, a restart writes */
 };
 
@@ -76,7 +77,7 @@ struct world {
     struct reference *references[ACCOUNTS];
     _Atomic uint64_t floor[ACCOUNTS]; /* the highest seq that anybody was shown or told of */
     struct dice dice;                 /* stepped */
-    unsigned depth;
+    unsigned depth, dozing; /* dozing: the account of the node that stands still */
     bool calm;
     int64_t hours;
     _Atomic uint32_t next_size;
@@ -141,6 +142,7 @@ static void named(void *ctx, uint64_t account, uint64_t message, uint32_t size)
 /* --- nodes ----------------------------------------------------------------------------------- */
 
 static void one_operation(struct world *w, struct dice *d);
+static void node_operation(struct world *w, struct node *n, struct dice *d, bool clean);
 static enum fault on_call(void *ctx, const char *verb, enum store_table table);
 
 static void node_settings(const struct world *w, struct mail_settings *s)
@@ -178,6 +180,7 @@ static void node_start(struct world *w, struct node *n)
         abort();
     }
     mail_set_broken(n->mail, w->options.broken);
+    n->mail->coarse_ids = true;
     memset(n->accounts, 0, sizeof n->accounts);
     memset(n->shown, 0, sizeof n->shown);
 }
@@ -212,13 +215,31 @@ static struct account *node_account(struct node *n, unsigned i)
     return n->accounts[i];
 }
 
-static void jump(struct world *w, struct dice *d)
+static void jump(struct world *w, int64_t hours)
 {
-    int64_t hours = 1 + (int64_t)(roll(d) % (chance(d, 500) ? 10 : 60));
-
     w->hours += hours;
     w->result->jumps++;
     store_faulty_advance(w->clock, hours * HOUR_MS);
+}
+
+/* The node stands still for a day or two, before or after its last hours of being believed; the
+ * others clean up meanwhile. */
+static void doze(struct world *w, struct node *sleeper, struct dice *d)
+{
+    static const int64_t hours[] = {11, 13, 23, 25, 49};
+
+    w->dozing = sleeper->account;
+    jump(w, hours[roll(d) % ARRAY_LEN(hours)]);
+    w->depth++;
+    for (uint64_t i = 1 + roll(d) % 4; i > 0; i--) {
+        struct node *n = &w->nodes[roll(d) % w->options.nodes];
+
+        if (chance(d, 500))
+            one_operation(w, d);
+        else
+            node_operation(w, n, d, true);
+    }
+    w->depth--;
 }
 
 /* The heart of a stepped run: at every call to the store, anything may happen first. */
@@ -241,7 +262,9 @@ static enum fault on_call(void *ctx, const char *verb, enum store_table table)
         w->depth--;
     }
     if (chance(d, 4))
-        jump(w, d);
+        jump(w, 1 + (int64_t)(roll(d) % (chance(d, 500) ? 10 : 60)));
+    if (w->depth < DEPTH_MAX && chance(d, 4))
+        doze(w, n, d);
     if (chance(d, 3)) {
         n->dead = true;
         return chance(d, 500) ? FAULT_LOST : FAULT_LATE;
@@ -366,7 +389,8 @@ static void check_claim(struct world *w, const struct claim *c)
         violated(w, "I21", "acknowledged as stored before, is not");
     if (c->result == 0 && !c->nothing && !c->duplicate)
         check_done(w, c);
-    if ((c->nothing || (refused && c->result != -ERR_UNAVAILABLE)) && c->seq && c->seq < c->floor)
+    if (((c->result == 0 && c->nothing && !c->duplicate) ||
+         (refused && c->result != -ERR_UNAVAILABLE)) && c->seq && c->seq < c->floor)
         violated(w, "I21", "answered from %llu what was at %llu before", (unsigned long long)c->seq,
                  (unsigned long long)c->floor);
 }
@@ -695,7 +719,7 @@ static void housework(struct world *w, struct node *n, unsigned account, struct 
     uint8_t cursor[32] = {0};
     int r = 0;
 
-    switch (roll(d) % 5) {
+    switch (roll(d) % 6) {
     case 0:
     case 1:
         if (snapshot_save(n->accounts[account], 3, NULL) == 0)
@@ -706,6 +730,7 @@ static void housework(struct world *w, struct node *n, unsigned account, struct 
         w->result->trimmed += trimmed.records;
         break;
     case 3:
+    case 4:
         r = sweep_account(n->mail, w->account_ids[account], &swept, NULL);
         w->result->swept += swept.messages;
         break;
@@ -716,13 +741,18 @@ static void housework(struct world *w, struct node *n, unsigned account, struct 
     (void)r; /* faults are expected */
 }
 
-static void operate(struct world *w, struct node *n, struct dice *d)
+static void operate(struct world *w, struct node *n, struct dice *d, bool clean)
 {
     unsigned account = (unsigned)(roll(d) % ACCOUNTS);
 
+    if (clean && chance(d, 800))
+        account = w->dozing;
+    n->account = account;
     if (!node_account(n, account))
         return;
-    if (chance(d, 200)) {
+    if (clean) {
+        housework(w, n, account, d);
+    } else if (chance(d, 200)) {
         if (account_refresh(n->accounts[account], NULL, NULL) == 0 && !n->dead)
             note_shown(w, n, account);
     } else if (chance(d, 200)) {
@@ -736,18 +766,21 @@ static void operate(struct world *w, struct node *n, struct dice *d)
         ;
 }
 
-/* Stepped: on a node that is not in the middle of something. */
-static void one_operation(struct world *w, struct dice *d)
+/* Stepped: unless the node is in the middle of something. */
+static void node_operation(struct world *w, struct node *n, struct dice *d, bool clean)
 {
-    struct node *n = &w->nodes[roll(d) % w->options.nodes];
-
     if (n->busy || w->result->violated[0])
         return;
     n->busy = true;
-    operate(w, n, d);
+    operate(w, n, d, clean);
     n->busy = false;
     if (n->dead)
         node_restart(w, n);
+}
+
+static void one_operation(struct world *w, struct dice *d)
+{
+    node_operation(w, &w->nodes[roll(d) % w->options.nodes], d, false);
 }
 
 static void stepped_run(struct world *w, const bool *left_out)
@@ -780,7 +813,7 @@ static void *worker_main(void *arg)
         struct node *n = &w->nodes[roll(&k->dice) % w->options.nodes];
 
         pthread_rwlock_rdlock(&n->use);
-        operate(w, n, &k->dice);
+        operate(w, n, &k->dice, false);
         pthread_rwlock_unlock(&n->use);
     }
     return NULL;
