@@ -124,12 +124,21 @@ static int parse_login(struct directory *d, struct slice login, struct arena *a,
     return r < 0 ? r : 0;
 }
 
+static bool has_control(const char *s)
+{
+    for (; *s; s++)
+        if ((unsigned char)*s < 0x20 || *s == 0x7f)
+            return true;
+    return false;
+}
+
 static int check_account(const struct directory_account *account, struct error *err)
 {
     const char *display = account->display ? account->display : "";
 
-    if (strlen(display) > DISPLAY_MAX || !utf8_valid(slice_str(display)))
-        return error_set(err, ERR_INVALID, "the name is longer than %d bytes, or not UTF-8",
+    if (strlen(display) > DISPLAY_MAX || !utf8_valid(slice_str(display)) || has_control(display))
+        return error_set(err, ERR_INVALID,
+                         "the name is longer than %d bytes, not UTF-8, or has control characters",
                          DISPLAY_MAX);
     if ((account->hash && *account->hash && !password_hash_known(account->hash)) ||
         (account->scram && *account->scram && !password_hash_known(account->scram)))

@@ -285,11 +285,6 @@ int conf_check_serve(const struct conf *c, struct error *err)
     for (size_t i = 0; i < c->listeners.n; i++) {
         const struct conf_listener *l = &c->listeners.items[i];
 
-        if (l->tls != CONF_TLS_NONE && c->tls.certificates.n == 0)
-            return error_set(err, ERR_INVALID,
-                             "%s: tls.certificates: a listener speaks TLS, but there is no "
-                             "certificate",
-                             c->file);
         if (l->proxy && c->proxy.networks.n == 0 && !*l->path)
             return error_set(err, ERR_INVALID,
                              "%s:%u: a listener with proxy = true needs proxy.networks", c->file,

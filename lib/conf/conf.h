@@ -160,8 +160,8 @@ int conf_network_parse(const char *text, struct conf_network *ret) MUST_USE;
 const char *conf_protocol_name(int protocol);
 const char *conf_tls_name(int tls);
 
-/* Is there enough to serve with: listeners, certificates where they speak TLS, no two at one
- * place? For `eider serve` and `eider config check`; other commands do without. 0, -ERR_INVALID. */
+/* Is there enough to serve with: listeners, no two at one place, certificates that can be read? For
+ * `eider serve` and `eider config check`; other commands do without. 0, -ERR_INVALID. */
 int conf_check_serve(const struct conf *c, struct error *err) MUST_USE;
 
 /* ---- for people (text.c) ---- */

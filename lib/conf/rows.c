@@ -104,7 +104,9 @@ const struct conf_row conf_rows[] = {
      .members = certificate_rows, .item_size = sizeof(struct conf_certificate),
      .line_offset = offsetof(struct conf_certificate, line),
      .help = "Certificates with their keys. The client's server name (SNI) picks the one that has "
-             "the name; otherwise the first is shown."},
+             "the name; otherwise the first is shown. Without any, one is made at the first start, "
+             "which "
+             "no client trusts by itself."},
     {"tls.min_version", CONF_ENUM, AT(tls.min_version), "\"1.2\"", .reload = true,
      .choices = tls_versions, .help = "The oldest version of TLS that is spoken."},
     {"tls.ciphers", CONF_STRING, AT(tls.ciphers), "\"\"", .max = 2000, .reload = true,

@@ -195,7 +195,7 @@ Test(conf, serving_needs_listeners_and_certificates)
         const char *text, *want;
     } cases[] = {
         {"listeners = ();", "there are none"},
-        {"", "no certificate"},
+        {"", NULL},
         {"listeners = ( { protocol = \"imap\"; proxy = true; } );", "needs proxy.networks"},
         {"listeners = ( { port = 5; }, { port = 5; } );", "another listener"},
         {"listeners = ( { tls = \"implicit\"; } );"

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "daemons/settings.h"
+
+void settings_directory(const struct conf *c, struct directory_options *ret)
+{
+    *ret = (struct directory_options){.delimiter = c->delivery.delimiter[0],
+                                      .default_domain = c->auth.default_domain};
+}
+
+void settings_password(const struct conf *c, struct password_cost *ret)
+{
+    *ret = (struct password_cost){
+        .scheme = c->auth.scheme == CONF_HASH_YESCRYPT ? PASSWORD_YESCRYPT : PASSWORD_ARGON2ID,
+        .argon2_memory = (uint32_t)(c->auth.argon2_memory / 1024),
+        .argon2_passes = c->auth.argon2_passes,
+        .yescrypt_cost = c->auth.yescrypt_cost,
+        .scram_iterations = c->auth.scram_iterations};
+}
+
+void settings_auth(const struct conf *c, struct auth_options *ret)
+{
+    *ret = (struct auth_options){.plaintext_without_tls = c->auth.plaintext_without_tls,
+                                 .hash_threads = c->auth.hash_threads,
+                                 .cache_ttl_ms = c->auth.cache_ttl,
+                                 .cache_entries = c->auth.cache_entries,
+                                 .failure_delay_ms = c->auth.failure_delay,
+                                 .failure_delay_max_ms = c->auth.failure_delay_max,
+                                 .hostname = c->hostname};
+    settings_password(c, &ret->cost);
+}
+
+void settings_mail(const struct conf *c, struct mail_settings *ret)
+{
+    mail_settings_default(ret);
+    ret->snapshot_records = (int)c->mail.snapshot_after;
+    ret->replica_bytes = c->cache.replicas;
+    ret->content_cache_bytes = c->cache.digests;
+    ret->message_max = c->limits.message_size;
+    ret->mailboxes_max = c->limits.mailboxes;
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* settings: from the configuration to what the libraries take, for daemons and commands alike. */
+#pragma once
+
+#include "lib/auth/login.h"
+#include "lib/conf/conf.h"
+#include "lib/mail/mail.h"
+#include "lib/store/store.h"
+
+/* All borrow strings from the configuration. */
+void settings_directory(const struct conf *c, struct directory_options *ret);
+void settings_auth(const struct conf *c, struct auth_options *ret);
+void settings_mail(const struct conf *c, struct mail_settings *ret);
+/* The cost of new passwords. */
+void settings_password(const struct conf *c, struct password_cost *ret);
