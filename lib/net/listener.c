@@ -248,40 +248,36 @@ static int open_unix(struct listener *l, const struct netaddr *a, struct error *
     return 0;
 }
 
-/* A socket that systemd has opened for us, by its FileDescriptorName. */
-static int open_inherited(struct listener *l, const char *name, struct error *err)
+/* A socket that systemd has opened for us at this very address (socket activation). */
+static bool take_inherited(struct listener *l, const struct netaddr *wanted)
 {
 #ifdef HAVE_SYSTEMD
-    char **names = NULL;
-    int n = sd_listen_fds_with_names(0, &names);
+    int n = sd_listen_fds(0);
 
-    for (int i = 0; i < n; i++) {
-        if (l->fd < 0 && strcmp(names[i], name) == 0)
-            l->fd = SD_LISTEN_FDS_START + i;
-        free(names[i]);
+    for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + n; fd++) {
+        struct netaddr a = {.n = sizeof a.sa};
+        char one[NETADDR_TEXT_MAX], other[NETADDR_TEXT_MAX];
+
+        if (getsockname(fd, &a.sa.any, &a.n) != 0 ||
+            strcmp(netaddr_format(&a, one), netaddr_format(wanted, other)) != 0)
+            continue;
+        evutil_make_socket_nonblocking(fd);
+        evutil_make_socket_closeonexec(fd);
+        set_tcp_options(fd);
+        l->fd = fd;
+        return true;
     }
-    free(names);
-    if (l->fd >= 0) {
-        evutil_make_socket_nonblocking(l->fd);
-        evutil_make_socket_closeonexec(l->fd);
-        set_tcp_options(l->fd);
-        return 0;
-    }
-    return error_set(err, ERR_NOTFOUND, "systemd gave no socket with the name \"%s\"", name);
-#else
-    return error_set(err, ERR_INVALID, "systemd:%s: built without systemd", name);
 #endif
+    return false;
 }
 
 static int open_socket(struct listener *l, struct error *err)
 {
     const char *text = l->settings.address;
     struct netaddr a;
-
-    if (strncmp(text, "systemd:", 8) == 0)
-        return open_inherited(l, text + 8, err);
     int rc = netaddr_parse(text, &a, err);
-    if (rc < 0)
+
+    if (rc < 0 || take_inherited(l, &a))
         return rc;
     return netaddr_is_unix(&a) ? open_unix(l, &a, err) : open_tcp(l, &a, text[0] == '*', err);
 }

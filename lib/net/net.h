@@ -45,7 +45,7 @@ enum net_proxy {
 
 /* All is copied but `tls`, which must outlive the net. */
 struct net_listener {
-    const char *address; /* as netaddr_parse has it, or "systemd:NAME" for an inherited socket */
+    const char *address; /* as netaddr_parse has it; a socket that systemd opened there is used */
     bool implicit_tls;   /* handshake first (IMAPS); needs tls */
     struct tls *tls;     /* NULL: no TLS here, a session that wants STARTTLS is closed */
     unsigned unix_mode;  /* of a UNIX socket, e.g. 0660; 0: 0600 */
