@@ -55,6 +55,8 @@ struct mime_parser {
     uint8_t nhold, nnl;  /* octets held; how many of them are the line end before the line */
     uint8_t header_nl;   /* octets of the line end before this header line */
     bool header_last_cr; /* the last octet of the header so far is CR */
+    uint64_t blank_at;   /* where the last empty line that ended a header block ends */
+    uint8_t blank_nl;    /* octets of it */
     bool header_cut;     /* the header block is larger than what is kept */
 };
 
@@ -204,6 +206,25 @@ static void after_boundary_line(struct mime_parser *p)
         p->state = BODY_START; /* epilogue */
 }
 
+/* A boundary right behind the empty line that ends a header: that line end belongs to the boundary
+ * (RFC 2046: body-part := MIME-part-headers [CRLF *OCTET]), and the part has no body at all. The
+ * same goes for a message/rfc822 whose message would have started there. */
+static void close_empty(struct mime_parser *p, const struct mime_part *outer, uint64_t lf)
+{
+    uint64_t at = p->blank_at - p->blank_nl;
+    struct mime_part *part;
+
+    while (p->part != outer && p->part->body_start == p->blank_at) {
+        part = p->part;
+        part->body_start = at;
+        if (part->header_start == p->blank_at)
+            part->header_start = at;
+        else if (!part->header_cut)
+            part->header.n -= p->blank_nl;
+        part_close(p, at, lf - 1);
+    }
+}
+
 /* The hold is a line end and boundary number i. `end`, `lf`: where the bodies before it end. */
 static void boundary_take(struct mime_parser *p, size_t i, uint64_t end, uint64_t lf)
 {
@@ -212,6 +233,8 @@ static void boundary_take(struct mime_parser *p, size_t i, uint64_t end, uint64_
     const uint8_t *line = p->hold + p->nnl, *behind = line + 2 + n;
     bool last = p->hold + p->nhold >= behind + 2 && behind[0] == '-' && behind[1] == '-';
 
+    if (p->blank_nl > 0 && p->nnl == 0 && end == p->blank_at)
+        close_empty(p, part, lf);
     while (p->part != part)
         part_close(p, end, lf);
     p->boundaries.n = last ? i : i + 1;
@@ -262,7 +285,7 @@ static void header_interrupted(struct mime_parser *p, size_t i)
     header_end(p, at, lf - (p->header_nl > 0), false);
     if (p->state == HEADER_START)
         header_end(p, at, lf - (p->header_nl > 0), false);
-    for (bool last = false; !last && p->part != outer; ) {
+    for (bool last = at == line_start; !last && p->part != outer; ) {
         inner = p->part;
         last = inner == part;
         part_close(p, at, lf - (at < line_start));
@@ -288,6 +311,8 @@ static void header_start_byte(struct mime_parser *p, uint8_t c)
     p->lf += c == '\n';
     if (c == '\n' && (p->nhold == 1 || (p->nhold == 2 && p->hold[0] == '\r'))) {
         header_add(p, p->hold, p->nhold);
+        p->blank_at = p->pos;
+        p->blank_nl = p->nhold;
         p->nhold = 0;
         header_end(p, p->pos, p->lf, true);
     } else if (p->nhold == 1 && (c == '\r' || (c == '-' && looking(p)))) {

@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: MPL-2.0
 """Compares ENVELOPE, BODY and BODYSTRUCTURE with Dovecot: compare_mime.py MIMEDUMP CORPUS_DIR
 
+Also the bytes of all sections (BODY[1.2.MIME] and so on) as the digest's table gives them, and SEARCH
+TEXT, BODY.
+
 Starts a Dovecot of its own (loopback, a free port, a temporary directory; needs root, since Dovecot
 does), appends each message of the corpus, and compares what it answers with what mimedump says about
 the same bytes (as Dovecot gives them back: it makes all line ends CRLF). Differences that are meant
@@ -51,6 +54,14 @@ EXPECTED = [
     (r"address-034\.eml", "ENVELOPE", "blanks around the dots of an address"),
     (r"type-(part-)?30\.eml", "*", "section number that is none"),
 ]
+
+# Messages that may be found by our SEARCH alone.
+FOUND_BY_US = r"latin-body-no-type\.eml|charset-(b|q|raw)-hz\.eml|type-(part-)?02\.eml|space-before-colon\.eml"
+
+# For SEARCH TEXT and SEARCH BODY.
+KEYS = ["offer", "INVOICE meeting", "grüße", "Köln", "кириллица", "привет", "καλημέρα", "日本語", "中文", "중", "안녕",
+        "schmidt", "Jürgen Müller", "müller", "garcía", "inner", "subject:", "text/html", "boundary", "signed", "color:red",
+        "meeting", "Final-Recipient", "one", "innermost", "deepest", "phantom", "zażółć", "שלום", "สวัสดี"]
 
 
 class Imap:
@@ -123,7 +134,7 @@ class Reader:
             n = int(m.group(1))
             self.i = m.end() + n
             return self.d[m.end():self.i]
-        m = re.compile(rb"[^ ()]+(?:\[\])?").match(self.d, self.i)
+        m = re.compile(rb"[^ ()\[]+(?:\[[^\]]*\])?").match(self.d, self.i)
         self.i = m.end()
         return None if m.group(0).upper() == b"NIL" else ("atom", m.group(0))
 
@@ -146,7 +157,7 @@ def theirs(imap, number):
 def ours(mimedump, data, path):
     with open(path, "wb") as f:
         f.write(data)
-    out = subprocess.run([mimedump, "-1", path], stdout=subprocess.PIPE, check=True).stdout
+    out = subprocess.run([mimedump, "-1s", path], stdout=subprocess.PIPE, check=True).stdout
     i = out.index(b"\n", out.index(b"\n") + 1) + 1
     items = {}
     for _ in range(3):
@@ -154,7 +165,40 @@ def ours(mimedump, data, path):
         name, n = out[i:end].split()
         items[name.decode()] = Reader(out[end + 1:end + 1 + int(n)]).value()
         i = end + 1 + int(n) + 1
-    return items
+    ranges = [line.split() for line in out[i:].decode().splitlines()]
+    return items, {r[1]: data[int(r[2]):int(r[2]) + int(r[3])] for r in ranges[:60]}
+
+
+def sections(imap, number, ranges):
+    """Differences of sections: (section, ours, theirs)."""
+    wanted = [s for s in ranges if s.count(".") < 10]
+    items = " ".join("BODY.PEEK[%s]" % s for s in wanted)
+    for line in imap.command(b"FETCH %d (%s)" % (number, items.encode())):
+        m = re.match(rb"\* \d+ FETCH ", line)
+        if not m:
+            continue
+        r = Reader(line)
+        r.i = m.end()
+        values = r.value()
+        for k, v in zip(values[::2], values[1::2]):
+            section = k[1].decode()[5:-1]
+            if (v or b"") != ranges[section]:
+                yield section, ranges[section], v
+
+
+def search(imap, mimedump, files, names):
+    """Differences of SEARCH TEXT and BODY over all messages: (command, messages in one only)."""
+    args = [a for k in KEYS for a in ("-k", k)]
+    out = subprocess.run([mimedump] + args + files, stdout=subprocess.PIPE, check=True).stdout.decode()
+    masks = [[int(x, 16) for x in line.split()[1:]] for line in out.splitlines()]
+    for i, key in enumerate(KEYS):
+        for which, name in enumerate((b"TEXT", b"BODY")):
+            lines = imap.command(b"SEARCH CHARSET UTF-8 %s \"%s\"" % (name, key.encode()))
+            theirs = {int(x) for line in lines if line.startswith(b"* SEARCH") for x in line.split()[2:]}
+            ours = {n + 1 for n, m in enumerate(masks) if m[which] >> i & 1}
+            ours = {n for n in ours if n in theirs or not re.fullmatch(FOUND_BY_US, names[n - 1])}
+            if ours != theirs:
+                yield "%s %s" % (name.decode(), key), sorted(ours - theirs), sorted(theirs - ours)
 
 
 def differences(a, b, path=""):
@@ -192,8 +236,8 @@ def start_dovecot(base, port):
 def compare(imap, mimedump, corpus, scratch):
     imap.command(b"LOGIN u x")
     imap.command(b"SELECT INBOX")
-    count = {"same": 0, "expected": 0, "different": 0, "skipped": 0}
-    number = 0
+    count = {"same": 0, "expected": 0, "different": 0, "skipped": 0, "sections": 0, "searches": 2 * len(KEYS)}
+    number, files, names = 0, [], []
     for name in sorted(os.listdir(corpus)):
         with open(os.path.join(corpus, name), "rb") as f:
             data = f.read()
@@ -205,7 +249,14 @@ def compare(imap, mimedump, corpus, scratch):
         their = theirs(imap, number)
         # Dovecot gives NUL back as 0x80; its texts are made from what is stored
         same = their["BODY[]"] or b"" if b"\0" not in data else re.sub(rb"\r?\n", b"\r\n", data)
-        our = ours(mimedump, same, scratch)
+        files.append("%s-%d" % (scratch, number))
+        names.append(name)
+        our, ranges = ours(mimedump, same, files[-1])
+        if b"\0" not in data and len(data) < 300000:
+            for section, a, b in sections(imap, number, ranges):
+                count["different"] += 1
+                print("%s BODY[%s]\n    ours   %.200r\n    theirs %.200r" % (name, section, a, b))
+            count["sections"] += len(ranges)
         for item in ("ENVELOPE", "BODY", "BODYSTRUCTURE"):
             diffs = list(differences(our[item], their[item]))
             why = next((w for pattern, which, w in EXPECTED if re.fullmatch(pattern, name) and which in (item, "*")), None)
@@ -214,6 +265,10 @@ def compare(imap, mimedump, corpus, scratch):
             if kind == "different":
                 for path, a, b in diffs[:3]:
                     print("%s %s%s\n    ours   %.300r\n    theirs %.300r" % (name, item, path, a, b))
+    for command, a, b in search(imap, mimedump, files, names):
+        count["different"] += 1
+        print("SEARCH %s\n    ours only   %s\n    theirs only %s" % (
+            command, [names[n - 1] for n in a][:6], [names[n - 1] for n in b][:6]))
     print(count)
     return count["different"] == 0
 

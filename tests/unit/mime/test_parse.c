@@ -189,6 +189,27 @@ Test(parse, a_huge_header_is_cut_and_the_body_still_found)
     mime_parser_free(p);
 }
 
+/* The line end before a boundary is the boundary's, also if it is the empty line behind a header. */
+Test(parse, a_part_without_body_gives_its_empty_line_to_the_boundary)
+{
+    struct mime_parser *p = mime_parser_new(NULL, NULL);
+    const struct mime_part *part;
+
+    mime_parser_feed(p, S("Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nX: y\r\n\r\n"
+                          "--b\r\nX: y\r\n\r\n\r\n--b\r\nContent-Type: message/rfc822\r\n\r\n--b--\r\n"));
+    part = mime_parser_finish(p)->child;
+    cr_assert_eq(part->body_start - part->header_start, 6, "no empty line, no body");
+    cr_assert_eq(part->end, part->body_start);
+    part = part->next;
+    cr_assert_eq(part->body_start - part->header_start, 8, "an empty line, an empty body");
+    cr_assert_eq(part->end, part->body_start);
+    part = part->next;
+    cr_assert_eq(part->body_start - part->header_start, 30);
+    cr_assert_eq(part->child->header_start, part->body_start);
+    cr_assert_eq(part->child->end, part->end);
+    mime_parser_free(p);
+}
+
 Test(parse, section_numbers_find_their_parts)
 {
     static const struct {
