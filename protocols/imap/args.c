@@ -27,6 +27,36 @@ static enum parse_result parse_rules(struct reader *x, const struct rule *rules,
                                      struct arg **ret_args, size_t *ret_n);
 static enum parse_result parse_one(struct reader *x, const struct rule *rule, struct arg *arg);
 
+/* What a rule wants, for people, where it does not say so itself. */
+static const char *const kind_names[] = {
+    [RULE_END] = "the end of the command",
+    [RULE_ATOM] = "an atom",
+    [RULE_ASTRING] = "a string",
+    [RULE_STRING] = "a quoted string or literal",
+    [RULE_NSTRING] = "a quoted string, a literal or NIL",
+    [RULE_MAILBOX] = "a mailbox name",
+    [RULE_PATTERN] = "a mailbox pattern",
+    [RULE_BASE64] = "base64",
+    [RULE_NUMBER] = "a number",
+    [RULE_NUMBER64] = "a number",
+    [RULE_SET] = "a sequence set",
+    [RULE_FLAGS] = "flags",
+    [RULE_FLAG_LIST] = "a list of flags",
+    [RULE_DATE] = "a date like 1-Feb-1994",
+    [RULE_DATE_TIME] = "a date like \"17-Jul-1996 02:44:25 -0700\"",
+    [RULE_SECTION] = "[",
+    [RULE_PARTIAL] = "<offset.count>",
+    [RULE_STREAM] = "a literal",
+    [RULE_WORD] = "a word",
+    [RULE_LIST] = "a list in parentheses",
+    [RULE_CHOICE] = "an argument",
+};
+
+static const char *what_of(const struct rule *rule)
+{
+    return rule->what ? rule->what : kind_names[rule->kind];
+}
+
 /* --- bytes ------------------------------------------------------------------------------------- */
 
 /* The byte at an offset from here; 0 behind the end (0 itself is never allowed outside literals). */
@@ -612,12 +642,12 @@ static enum parse_result word(struct reader *x, const struct rule *rule, struct 
     const struct word *w = word_here(x, rule->of, &n);
 
     if (!w && n > 0 && n <= WORD_MAX) {
-        error_set(x->err, ERR_INVALID, "Unknown %s %.*s", rule->what ? rule->what : "word", (int)n,
+        error_set(x->err, ERR_INVALID, "Unknown %s %.*s", what_of(rule), (int)n,
                   x->p + x->pos);
         return PARSE_WRONG;
     }
     if (!w)
-        return wrong(x, rule->what ? rule->what : "a word");
+        return wrong(x, what_of(rule));
     x->pos += n;
     arg->word = w->value;
     return w->rules ? parse_rules(x, w->rules, false, &arg->items, &arg->n) : PARSE_OK;
@@ -628,11 +658,11 @@ static enum parse_result list(struct reader *x, const struct rule *rule, struct 
     enum parse_result r;
 
     if (!byte_is(x, '('))
-        return wrong(x, rule->what ? rule->what : "(");
+        return wrong(x, what_of(rule));
     r = parse_rules(x, rule->of, true, &arg->items, &arg->n);
     if (r != PARSE_OK)
         return r;
-    return byte_is(x, ')') ? PARSE_OK : wrong(x, rule->what ? rule->what : ")");
+    return byte_is(x, ')') ? PARSE_OK : wrong(x, ")");
 }
 
 static bool begins(const struct reader *x, const struct rule *rule, size_t at)
@@ -712,39 +742,39 @@ static enum parse_result base64(struct reader *x, struct arg *arg, const char *w
 
 static enum parse_result parse_one(struct reader *x, const struct rule *rule, struct arg *arg)
 {
-    const char *what = rule->what;
+    const char *what = what_of(rule);
 
     arg->kind = rule->kind;
     switch (rule->kind) {
     case RULE_ATOM:
         arg->text = arena_slice(x->arena, span(x, is_atom_char));
-        return arg->text.n ? PARSE_OK : wrong(x, what ? what : "an atom");
+        return arg->text.n ? PARSE_OK : wrong(x, what);
     case RULE_ASTRING:
-        return any_string(x, &arg->text, is_astring_char, what ? what : "a string");
+        return any_string(x, &arg->text, is_astring_char, what);
     case RULE_STRING:
-        return string(x, &arg->text, what ? what : "a quoted string or literal");
+        return string(x, &arg->text, what);
     case RULE_NSTRING:
-        return nstring(x, &arg->text, what ? what : "a quoted string, a literal or NIL");
+        return nstring(x, &arg->text, what);
     case RULE_MAILBOX:
-        return name(x, arg, is_astring_char, what ? what : "a mailbox name");
+        return name(x, arg, is_astring_char, what);
     case RULE_PATTERN:
-        return name(x, arg, is_pattern_char, what ? what : "a mailbox pattern");
+        return name(x, arg, is_pattern_char, what);
     case RULE_BASE64:
-        return base64(x, arg, what ? what : "base64");
+        return base64(x, arg, what);
     case RULE_NUMBER:
-        return number(x, arg, UINT32_MAX, what ? what : "a number");
+        return number(x, arg, UINT32_MAX, what);
     case RULE_NUMBER64:
-        return number(x, arg, INT64_MAX, what ? what : "a number");
+        return number(x, arg, INT64_MAX, what);
     case RULE_SET:
-        return set(x, arg, what ? what : "a sequence set");
+        return set(x, arg, what);
     case RULE_FLAGS:
         return flags(x, arg, false);
     case RULE_FLAG_LIST:
         return flags(x, arg, true);
     case RULE_DATE:
-        return date(x, arg, what ? what : "a date like 1-Feb-1994");
+        return date(x, arg, what);
     case RULE_DATE_TIME:
-        return date_time(x, arg, what ? what : "a date like \"17-Jul-1996 02:44:25 -0700\"");
+        return date_time(x, arg, what);
     case RULE_SECTION:
         return section(x, arg);
     case RULE_PARTIAL:
@@ -832,7 +862,7 @@ static enum parse_result parse_rules(struct reader *x, const struct rule *rules,
         if (rule->flags & RULE_OPTIONAL && ((gap && peek(x, 0) != ' ') || !begins(x, rule, gap)))
             continue;
         if (gap && peek(x, 0) != ' ')
-            return wrong(x, rule->what ? rule->what : "a blank");
+            return wrong(x, what_of(rule));
         x->pos += gap;
         tight = false;
         r = rule->flags & RULE_MANY ? many(x, rule, &args[i]) : parse_one(x, rule, &args[i]);

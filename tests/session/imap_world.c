@@ -107,23 +107,51 @@ struct session *imap_world_open(struct imap_world *w, struct slice how)
     return s;
 }
 
-static struct prepared *make_message(struct imap_world *w, unsigned number)
+static struct prepared *prepare_bytes(struct imap_world *w, struct slice bytes)
 {
-    struct buf text = buf_make(BUF_MAX_DEFAULT);
     struct message_writer *writer = message_writer_new(w->mail);
     struct prepared *prepared;
     struct error err = {0};
+
+    must(message_writer_feed(writer, bytes, &err), &err, "feed");
+    must(message_writer_finish(writer, &prepared, &err), &err, "finish");
+    message_writer_free(writer);
+    return prepared;
+}
+
+static struct prepared *make_message(struct imap_world *w, unsigned number)
+{
+    struct buf text = buf_make(BUF_MAX_DEFAULT);
+    struct prepared *prepared;
 
     buf_printf(&text,
                "From: Ann Author <ann@example.org>\r\nTo: Joe Reader <joe@example.org>\r\n"
                "Subject: Number %u\r\nDate: Mon, 7 Feb 1994 21:52:25 -0800\r\n"
                "Message-ID: <%u@example.org>\r\n\r\nText of number %u.\r\n",
                number, number, number);
-    must(message_writer_feed(writer, buf_slice(&text), &err), &err, "feed");
-    must(message_writer_finish(writer, &prepared, &err), &err, "finish");
-    message_writer_free(writer);
+    prepared = prepare_bytes(w, buf_slice(&text));
     buf_done(&text);
     return prepared;
+}
+
+bool imap_world_append(struct imap_world *w, struct slice mailbox, struct slice bytes)
+{
+    struct intent intent = {
+        .kind = INTENT_APPEND,
+        .name = mailbox,
+        .prepared = prepare_bytes(w, bytes),
+        .date = 760000000,
+    }, *list = &intent;
+    struct error err = {0};
+    int r;
+
+    must(account_open(w->mail, w->account, &intent.account, &err), &err, "open");
+    mail_commit(w->mail, &list, 1);
+    r = intent.result;
+    account_unref(intent.account);
+    prepared_unref(intent.prepared);
+    intent_done(&intent);
+    return r == 0;
 }
 
 static bool fill_some(struct imap_world *w, struct account *a, struct slice mailbox, unsigned from,

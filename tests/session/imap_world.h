@@ -22,5 +22,7 @@ struct imap_world *imap_world_new(void);
 void imap_world_free(struct imap_world *w);
 /* how: words "plain" (no TLS, STARTTLS offered); else TLS. */
 struct session *imap_world_open(struct imap_world *w, struct slice how);
+/* Appends one message. */
+bool imap_world_append(struct imap_world *w, struct slice mailbox, struct slice bytes);
 /* Appends n messages (the same content, subjects numbered) to a mailbox. */
 bool imap_world_fill(struct imap_world *w, struct slice mailbox, unsigned n);

@@ -3,6 +3,7 @@
  *   @login N            logs joe in on connection N
  *   @select N NAME      the same, and selects
  *   @fill NAME n        n messages into a mailbox
+ *   @append NAME text   a message; ${...} as in C lines
  *   @store down|up|lost the store refuses everything; works; loses the replies to log inserts
  */
 #include <stdio.h>
@@ -76,6 +77,16 @@ static bool set_store(struct imap_world *w, struct slice how)
     return true;
 }
 
+static bool append(struct imap_world *w, struct slice mailbox, struct slice text)
+{
+    struct buf bytes = buf_make(BUF_MAX_DEFAULT);
+    bool ok = transcript_expand(text, &(struct catches){0}, &bytes) &&
+              imap_world_append(w, mailbox, buf_slice(&bytes));
+
+    buf_done(&bytes);
+    return ok;
+}
+
 static bool directive(void *world, struct run *run, struct slice word, struct slice rest)
 {
     ssize_t blank = slice_find(rest, ' ');
@@ -89,6 +100,8 @@ static bool directive(void *world, struct run *run, struct slice word, struct sl
         return slice_to_u64(first, 9, &n) && select_mailbox(run, (unsigned)n, after);
     if (slice_eq(word, S("fill")))
         return slice_to_u64(after, 1000000, &n) && imap_world_fill(world, first, (unsigned)n);
+    if (slice_eq(word, S("append")))
+        return append(world, first, after);
     if (slice_eq(word, S("store")))
         return set_store(world, rest);
     return false;
