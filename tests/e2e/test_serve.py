@@ -157,6 +157,21 @@ def test_one_protocol_a_process():
         check(all(ended), 'both end cleanly')
 
 
+def test_a_socket_that_systemd_opened_is_used():
+    with Eider(start=False) as eider:
+        listening = socket.create_server(('127.0.0.1', eider.imap_port))
+        command = 'exec 3<&%d; LISTEN_FDS=1 LISTEN_PID=$$ exec %s serve -c %s' % (
+            listening.fileno(), BIN / 'eider', eider.config)
+        with open(eider.log_path, 'wb') as log:
+            eider.process = subprocess.Popen(['sh', '-c', command], stdout=log, stderr=log,
+                                             pass_fds=[listening.fileno()],
+                                             start_new_session=True)
+        listening.close()
+        wait_for(lambda: b' ready ' in eider.log(), 30, 'it starts')
+        anna = eider.account('anna@example.org')
+        eider.imap(anna, tls=False).logout()
+
+
 def is_open(port):
     try:
         socket.create_connection(('127.0.0.1', port), 5).close()
