@@ -50,8 +50,8 @@ void bus_publish(struct bus *bus, uint64_t account, uint64_t seq);
  * where it is, look again. It must not block for long, nor call bus_subscribe or bus_unsubscribe.
  * Never fails; the subscription is the caller's until he ends it. */
 struct bus_subscription *bus_subscribe(struct bus *bus, uint64_t account,
-                                       void (*fn)(void *ctx, uint64_t seq),
-                                       void *ctx) __attribute__((returns_nonnull)) MUST_USE;
+                                       void (*fn)(void *ctx, uint64_t seq), void *ctx)
+    __attribute__((returns_nonnull)) MUST_USE;
 /* When it returns, fn does not run and never will again: so hold no lock that fn takes. NULL is
  * fine. */
 void bus_unsubscribe(struct bus_subscription *sub);

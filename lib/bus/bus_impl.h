@@ -10,7 +10,7 @@
 #include "lib/bus/bus.h"
 
 struct bus_ops {
-    void (*wake)(struct bus *bus); /* any thread, never blocks: there are hints to send */
+    void (*wake)(struct bus *bus);  /* any thread, never blocks: there are hints to send */
     void (*close)(struct bus *bus); /* ends the thread and frees the whole */
 };
 

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* The bus over Redis: one channel, two connections, one thread.
  *
- * A subscribed connection cannot publish, so there are two: `in` and `out`. A message on the channel
- * is a version byte and any number of hints of 16 bytes (account, seq): hints that come while one
- * message is on its way leave together as the next, and of one account only the newest. That keeps
- * Redis at some thousand messages a second whatever the mail does.
+ * A subscribed connection cannot publish, so there are two: `in` and `out`. A message on the
+ * channel is a version byte and any number of hints of 16 bytes (account, seq): hints that come
+ * while one message is on its way leave together as the next, and of one account only the newest.
+ * That keeps Redis at some thousand messages a second whatever the mail does.
  *
  * Publishing and subscribing has no replay. So when `in` is subscribed, at first and after each
  * gap, everybody looks again; and a message that was not answered when `out` broke is sent again,
  * since nobody else could know what it said. Silence is no sign of health: a frozen server sends no
  * FIN; links ask for a sign of life after a second and give up after three (redis_link.c).
  *
- * SECURITY: what comes over the channel wakes sessions and nothing else; a forged hint costs a read.
+ * SECURITY: what comes over the channel wakes sessions and nothing else; a forged hint costs a
+ * read.
  */
 #include <poll.h>
 #include <signal.h>
@@ -26,8 +27,8 @@
 #include "lib/bus/redis_link.h"
 
 #define MESSAGE_VERSION 1
-#define HINT_BYTES 16
-#define MESSAGE_HINTS 1000
+#define HINT_BYTES      16
+#define MESSAGE_HINTS   1000
 
 struct redis {
     struct bus bus;
@@ -66,7 +67,7 @@ static void note_state(struct redis *r)
     }
 }
 
-/* --- in ---------------------------------------------------------------------------------------- */
+/* --- in -------------------------------------------------------------------------------------- */
 
 static void take_message(struct redis *r, struct slice payload)
 {
@@ -118,7 +119,7 @@ static void tend_in(struct redis *r)
     }
 }
 
-/* --- out --------------------------------------------------------------------------------------- */
+/* --- out ------------------------------------------------------------------------------------- */
 
 static void send_message(struct redis *r)
 {
@@ -162,7 +163,7 @@ static void take_out(struct redis *r, const redisReply *reply)
         r->sent_n = 0;
 }
 
-/* --- the thread -------------------------------------------------------------------------------- */
+/* --- the thread ------------------------------------------------------------------------------ */
 
 static void take_replies(struct redis *r, struct link *l,
                          void (*take)(struct redis *r, const redisReply *reply))

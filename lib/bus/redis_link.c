@@ -18,15 +18,15 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 
-#define CONNECT_MS 2000
-#define PING_MS 1000   /* of silence, then a sign of life is asked for */
-#define SILENT_MS 3000 /* a frozen server sends no FIN */
+#define CONNECT_MS     2000
+#define PING_MS        1000 /* of silence, then a sign of life is asked for */
+#define SILENT_MS      3000 /* a frozen server sends no FIN */
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 5000
-#define IN_MAX ((size_t)1 << 20)  /* of one reply; ours have 16 KB at most */
-#define OUT_MAX ((size_t)1 << 20)
+#define IN_MAX         ((size_t)1 << 20) /* of one reply; ours have 16 KB at most */
+#define OUT_MAX        ((size_t)1 << 20)
 
-/* --- URI --------------------------------------------------------------------------------------- */
+/* --- URI ------------------------------------------------------------------------------------- */
 
 /* With %XX resolved; NULL if that is not well-formed or gives a NUL. */
 static char *decode(struct slice s)
@@ -92,9 +92,9 @@ static bool parse_option(struct link_target *t, struct slice option, char **ret_
     char **to;
 
     split(option, '=', &name, &value);
-    to = slice_eq(name, S("channel"))              ? &t->channel
+    to = slice_eq(name, S("channel"))            ? &t->channel
          : slice_eq(name, S("cafile")) && t->tls ? ret_cafile
-                                                  : NULL;
+                                                 : NULL;
     if (!to || *to || value.n == 0)
         return false;
     *to = decode(value);
@@ -167,11 +167,14 @@ void link_target_done(struct link_target *t)
     *t = (struct link_target){0};
 }
 
-/* --- life -------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------ */
 
 void link_init(struct link *l, const struct link_target *target, const char *name)
 {
-    *l = (struct link){.target = target, .name = name, .fd = -1, .out = buf_make(OUT_MAX),
+    *l = (struct link){.target = target,
+                       .name = name,
+                       .fd = -1,
+                       .out = buf_make(OUT_MAX),
                        .backoff_ms = BACKOFF_MIN_MS};
 }
 
@@ -214,12 +217,12 @@ void link_drop(struct link *l, const char *why)
     log_end(&line);
     hang_up(l);
     /* Not all nodes at the same moment. */
-    l->retry_ms = clock_mono_ms() + l->backoff_ms / 2 +
-                  (int64_t)(random_u64() % (uint64_t)l->backoff_ms);
+    l->retry_ms =
+        clock_mono_ms() + l->backoff_ms / 2 + (int64_t)(random_u64() % (uint64_t)l->backoff_ms);
     l->backoff_ms = MIN(l->backoff_ms * 2, BACKOFF_MAX_MS);
 }
 
-/* --- connecting -------------------------------------------------------------------------------- */
+/* --- connecting ------------------------------------------------------------------------------ */
 
 static int open_socket(const struct addrinfo *a)
 {
@@ -363,7 +366,7 @@ void link_tend(struct link *l)
     }
 }
 
-/* --- bytes ------------------------------------------------------------------------------------- */
+/* --- bytes ----------------------------------------------------------------------------------- */
 
 short link_events(const struct link *l)
 {

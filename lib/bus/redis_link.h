@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* One connection to a Redis server: connecting, TLS, heartbeat, back-off; hiredis codes and decodes.
+/* One connection to a Redis server: connecting, TLS, heartbeat, back-off; hiredis codes and
+ * decodes.
  *
  * (Why not hiredis whole: 0.14 has no TLS and no timeouts, resolves names in a blocking way inside
  * its asynchronous connect, and drops the replies to PING on a subscribed connection.)
@@ -22,7 +23,8 @@ struct link_target {
 };
 
 /* What follows redis:// or rediss://. 0 or -ERR_INVALID. */
-int link_target_parse(struct slice rest, bool tls, struct link_target *ret, struct error *err) MUST_USE;
+int link_target_parse(struct slice rest, bool tls, struct link_target *ret,
+                      struct error *err) MUST_USE;
 void link_target_done(struct link_target *t);
 
 enum link_state {
@@ -50,7 +52,7 @@ struct link {
 
 void link_init(struct link *l, const struct link_target *target, const char *name);
 void link_done(struct link *l);
-/* Connects, asks for a sign of life, gives up on the silent. When it comes up AUTH is sent already. */
+/* Connects, asks for a sign of life, gives up on the silent. When it is up, AUTH is on its way. */
 void link_tend(struct link *l);
 short link_events(const struct link *l);
 /* When link_tend has something to do next. */

@@ -35,8 +35,8 @@
  * Time. A dead database must not hold workers: heartbeats every second, 2 s to find a server, 1.5 s
  * to connect, 4 s for a reply (scaled down when the settings allow less than 10 s in all), and
  * wtimeout and maxTimeMS below the 4 s so that the server itself answers first. The URI may say
- * otherwise. Reads that fail at once are tried a second time: after a restart every pooled connection
- * fails once.
+ * otherwise. Reads that fail at once are tried a second time: after a restart every pooled
+ * connection fails once.
  *
  * Threads. A pool of clients, popped for one command each; pools must not live through a fork, so
  * stores are opened after it. The log handler of the driver is one for the process; opening a
@@ -52,12 +52,12 @@
 #include "lib/base/mem.h"
 #include "lib/store/mongo_impl.h"
 
-#define DB_DEFAULT "eider"
-#define FORMAT 1 /* of all that is stored; a store with a higher one is not opened */
-#define META "meta"
-#define WIRE_MIN 9        /* MongoDB 4.4: $unionWith */
+#define DB_DEFAULT     "eider"
+#define FORMAT         1 /* of all that is stored; a store with a higher one is not opened */
+#define META           "meta"
+#define WIRE_MIN       9  /* MongoDB 4.4: $unionWith */
 #define WIRE_CLUSTERED 16 /* 5.3 */
-#define HELPERS 4 /* an insert seldom has more tables or commands */
+#define HELPERS        4  /* an insert seldom has more tables or commands */
 
 static const struct layout {
     bool clustered;
@@ -70,7 +70,7 @@ static const struct layout {
     [STORE_SEGMENTS] = {.clustered = true, .packed = true},
 };
 
-/* --- BSON -------------------------------------------------------------------------------------- */
+/* --- BSON ------------------------------------------------------------------------------------ */
 
 void mongo_add_binary(bson_t *doc, const char *field, struct slice s)
 {
@@ -135,7 +135,7 @@ static int64_t reply_int(const bson_t *reply, const char *field)
     return reply_has(reply, field, &it) ? bson_iter_as_int64(&it) : 0;
 }
 
-/* --- the fate of a command --------------------------------------------------------------------- */
+/* --- the fate of a command ------------------------------------------------------------------- */
 
 void mongo_answer_done(struct mongo_answer *a)
 {
@@ -281,7 +281,7 @@ void mongo_read(struct mongo *m, bson_t *command, enum store_level level,
     bson_destroy(command);
 }
 
-/* --- opening ----------------------------------------------------------------------------------- */
+/* --- opening --------------------------------------------------------------------------------- */
 
 static void log_driver(mongoc_log_level_t level, const char *domain, const char *message, void *ctx)
 {
@@ -374,7 +374,8 @@ static void follow_set(mongoc_uri_t *uri, const bson_t *hello)
     bson_iter_t it;
 
     if (reply_has(hello, "setName", &it) && BSON_ITER_HOLDS_UTF8(&it) &&
-        !mongoc_uri_get_replica_set(uri) && !mongoc_uri_has_option(uri, MONGOC_URI_DIRECTCONNECTION))
+        !mongoc_uri_get_replica_set(uri) &&
+        !mongoc_uri_has_option(uri, MONGOC_URI_DIRECTCONNECTION))
         mongoc_uri_set_option_as_utf8(uri, MONGOC_URI_REPLICASET, bson_iter_utf8(&it, NULL));
 }
 
@@ -432,9 +433,8 @@ static int list_collections(struct mongo *m, bool have[static STORE_TABLES_], st
                 if (strcmp(name, store_table_name(t)) != 0)
                     continue;
                 have[t] = true;
-                m->clustered[t] =
-                    bson_iter_recurse(&one, &field) &&
-                    bson_iter_find_descendant(&field, "options.clusteredIndex", &it);
+                m->clustered[t] = bson_iter_recurse(&one, &field) &&
+                                  bson_iter_find_descendant(&field, "options.clusteredIndex", &it);
             }
         }
     }

@@ -8,8 +8,8 @@
 #include "lib/store/store_impl.h"
 
 /* The fields of every document beside _id; one letter, because there are very many of them. */
-#define FIELD_HEAD "h"
-#define FIELD_BODY "b"
+#define FIELD_HEAD  "h"
+#define FIELD_BODY  "b"
 #define FIELD_STAMP "s"
 
 struct mongo {
@@ -32,7 +32,7 @@ static inline struct mongo *mongo_of(struct store *s)
 /* Of a call that begins now and takes several commands: after it none is sent. */
 int64_t mongo_deadline(const struct mongo *m);
 
-/* --- one command ------------------------------------------------------------------------------ */
+/* --- one command ----------------------------------------------------------------------------- */
 
 enum mongo_fate {
     MONGO_RAN,   /* the server ran it: look at the reply */
@@ -59,7 +59,7 @@ void mongo_answer_done(struct mongo_answer *a);
  * (`write`). */
 int mongo_fail(const struct mongo_answer *a, bool write, struct error *err);
 
-/* --- documents -------------------------------------------------------------------------------- */
+/* --- documents ------------------------------------------------------------------------------- */
 
 /* Binary where all keys of the table have one size, since BSON orders binary values by length
  * first; text, which it orders by bytes, for the others. */
@@ -73,7 +73,7 @@ struct mongo_index {
 };
 const char *mongo_index(struct mongo_index *room, size_t i, size_t *ret_n);
 
-/* --- verbs ------------------------------------------------------------------------------------ */
+/* --- verbs ----------------------------------------------------------------------------------- */
 
 int mongo_insert(struct store *s, struct store_item *items, size_t n, int64_t *ret_time,
                  struct error *err);

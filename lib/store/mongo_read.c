@@ -2,8 +2,8 @@
 /* Reads by key and by range; mongo.c has the essay.
  *
  * No cursor lives longer than one reply: a range goes on with a new command behind the last key
- * that came, so each page stands for itself (a linearizable one is proven whole), and nothing has to
- * be fetched from, or remembered by, one particular server.
+ * that came, so each page stands for itself (a linearizable one is proven whole), and nothing has
+ * to be fetched from, or remembered by, one particular server.
  */
 #include <stdlib.h>
 
@@ -12,9 +12,9 @@
 #include "lib/store/mongo_impl.h"
 
 #define PAGE_DOCS 10000
-#define GET_KEYS 100 /* in one command */
+#define GET_KEYS  100 /* in one command */
 
-/* --- pages ------------------------------------------------------------------------------------- */
+/* --- pages ----------------------------------------------------------------------------------- */
 
 static void add_projection(bson_t *command, const char *field, enum store_parts parts)
 {
@@ -94,10 +94,9 @@ static void drop_cursor(struct mongo *m, enum store_table table, enum store_leve
 {
     struct mongo_answer a;
 
-    mongo_read(m,
-               BCON_NEW("killCursors", store_table_name(table), "cursors", "[", BCON_INT64(id),
-                        "]"),
-               level, &a);
+    mongo_read(
+        m, BCON_NEW("killCursors", store_table_name(table), "cursors", "[", BCON_INT64(id), "]"),
+        level, &a);
     mongo_answer_done(&a);
 }
 
@@ -107,7 +106,7 @@ static void note_time(struct store_docs *docs, int64_t time)
         docs->time = time; /* of several replies the oldest: true for all of them */
 }
 
-/* --- ranges ------------------------------------------------------------------------------------ */
+/* --- ranges ---------------------------------------------------------------------------------- */
 
 /* Where the next page begins: behind `last`, if that is set. */
 static void add_bounds(bson_t *command, const struct store_query *q, struct slice last)
@@ -150,7 +149,10 @@ static bson_t *range_command(const struct mongo *m, const struct store_query *q,
 static size_t page_size(const struct store_query *q, const struct store_docs *docs, size_t bytes)
 {
     size_t left = q->limit - docs->n;
-    size_t mean = docs->n ? bytes / docs->n + 1 : q->parts & STORE_BODY ? 16384 : q->parts ? 512 : 48;
+    size_t mean = docs->n                 ? bytes / docs->n + 1
+                  : q->parts & STORE_BODY ? 16384
+                  : q->parts              ? 512
+                                          : 48;
     size_t fit = (q->max_bytes - MIN(bytes, q->max_bytes)) / mean + 1;
     size_t want = MIN(MIN(left, fit), (size_t)PAGE_DOCS);
 
@@ -230,7 +232,7 @@ int mongo_range(struct store *s, const struct store_query *query, struct store_d
     return result;
 }
 
-/* --- keys -------------------------------------------------------------------------------------- */
+/* --- keys ------------------------------------------------------------------------------------ */
 
 /* The keys that are still to be found, in key order; several may be equal. */
 struct wanted {
@@ -276,8 +278,7 @@ static void give_doc(const struct lookup *l, const struct wanted *w, const struc
     size_t i = seek_wanted(w, doc->key);
     struct store_doc kept = *doc;
 
-    if (i == w->n || !slice_eq(w->keys[w->index[i]], doc->key) ||
-        l->docs->items[w->index[i]].found)
+    if (i == w->n || !slice_eq(w->keys[w->index[i]], doc->key) || l->docs->items[w->index[i]].found)
         return;
     keep_bytes(&l->docs->arena, &kept);
     for (; i < w->n && slice_eq(w->keys[w->index[i]], kept.key); i++)

@@ -14,12 +14,12 @@
 /* A message may have 48 MB, but the documents stand in the command itself, which ends at 16 MB and
  * 16 KB; the driver has no public way to send them beside it. */
 #define COMMAND_BYTES ((size_t)16 << 20)
-#define COMMAND_DOCS 100000
-#define DOC_OVERHEAD 64 /* of names, types and lengths, with the element's own name */
+#define COMMAND_DOCS  100000
+#define DOC_OVERHEAD  64 /* of names, types and lengths, with the element's own name */
 #define DUPLICATE_KEY 11000
-#define DELETE_KEYS 1000 /* in one command: bounded in time, not only in size */
+#define DELETE_KEYS   1000 /* in one command: bounded in time, not only in size */
 
-/* --- insert ------------------------------------------------------------------------------------ */
+/* --- insert ---------------------------------------------------------------------------------- */
 
 /* One command: the items[index[0..n)] of one table. */
 struct batch {
@@ -230,8 +230,7 @@ static void cut_batches(struct mongo *m, struct store_item *items, const uint32_
         if (!b || b->n == COMMAND_DOCS || bytes + item_bytes(item) > COMMAND_BYTES ||
             items[b->index[0]].table != item->table) {
             b = VEC_PUSH(ret);
-            *b = (struct batch){
-                .m = m, .items = items, .index = &index[i], .deadline = deadline};
+            *b = (struct batch){.m = m, .items = items, .index = &index[i], .deadline = deadline};
             bytes = 0;
         }
         b->n++;
@@ -279,7 +278,7 @@ int mongo_insert(struct store *s, struct store_item *items, size_t n, int64_t *r
     return r;
 }
 
-/* --- guarded changes --------------------------------------------------------------------------- */
+/* --- guarded changes ------------------------------------------------------------------------- */
 
 static void add_change(bson_t *command, const struct store_change *c)
 {
@@ -345,7 +344,7 @@ int mongo_update(struct store *s, const struct store_change *change, uint64_t *r
     return r;
 }
 
-/* --- deletes ----------------------------------------------------------------------------------- */
+/* --- deletes --------------------------------------------------------------------------------- */
 
 /* Runs a delete; counts into *n. */
 static int send_delete(struct mongo *m, bson_t *command, uint64_t *n, struct error *err)
@@ -432,7 +431,10 @@ static bson_t *delete_range_command(enum store_table table, struct slice from, s
 int mongo_remove_range(struct store *s, enum store_table table, struct slice from, struct slice to,
                        uint64_t *ret_n, struct error *err)
 {
-    struct store_query q = {.table = table, .to = to, .limit = DELETE_KEYS, .max_bytes = SIZE_MAX,
+    struct store_query q = {.table = table,
+                            .to = to,
+                            .limit = DELETE_KEYS,
+                            .max_bytes = SIZE_MAX,
                             .level = STORE_MAJORITY};
     int64_t deadline = mongo_deadline(mongo_of(s));
     bool more = true;

@@ -19,7 +19,7 @@
 #include "lib/store/keys.h"
 #include "lib/store/store.h"
 
-#define BATCH_MAX 1000
+#define BATCH_MAX   1000
 #define THREADS_MAX 8
 
 struct shape {
@@ -59,7 +59,8 @@ static void insert_store(struct job *j, struct key16 *keys, struct error *err)
     int64_t time;
 
     for (size_t i = 0; i < s->batch; i++)
-        items[i] = (struct store_item){.table = s->table, .key = KEY_SLICE(keys[i]),
+        items[i] = (struct store_item){.table = s->table,
+                                       .key = KEY_SLICE(keys[i]),
                                        .head = slice_of(j->bytes, s->head),
                                        .body = slice_of(j->bytes, s->body)};
     if (store_insert(j->store, items, s->batch, &time, err) < 0) {
@@ -184,7 +185,8 @@ int main(int argc, char **argv)
         return 1;
     }
     raw.clients = open_raw(argv[1]);
-    printf("%-16s %7s %7s %10s %10s %6s\n", "document", "threads", "batch", "raw/s", "store/s", "%");
+    printf("%-16s %7s %7s %10s %10s %6s\n", "document", "threads", "batch", "raw/s", "store/s",
+           "%");
     for (size_t i = 0; i < ARRAY_LEN(shapes); i++) {
         double a = 0, b = 0;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The store on a replica set of three that loses its primary under writers: killed, frozen, asked to
- * step down. Elections, rollbacks and stale primaries are real here. Exit status: checks failed; 77
- * if there is no mongod to be had.
+/* The store on a replica set of three that loses its primary under writers: killed, frozen, asked
+ * to step down. Elections, rollbacks and stale primaries are real here. Exit status: checks failed;
+ * 77 if there is no mongod to be had.
  */
 #include <mongoc/mongoc.h>
 #include <stdio.h>
@@ -61,8 +61,8 @@ static void check_freeze_primary(struct mongod set[static 3], struct store *s)
 static void check_step_down(struct mongod set[static 3], struct store *s)
 {
     int old = mongod_primary(set);
-    bson_t *command = BCON_NEW("replSetStepDown", BCON_INT32(20), "secondaryCatchUpPeriodSecs",
-                               BCON_INT32(5));
+    bson_t *command =
+        BCON_NEW("replSetStepDown", BCON_INT32(20), "secondaryCatchUpPeriodSecs", BCON_INT32(5));
     mongoc_client_t *client;
     struct writers all;
     char uri[100];

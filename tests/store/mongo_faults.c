@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The store in MongoDB against a server that dies, freezes and comes back, and what else is special.
+/* The store in MongoDB against a server that dies, freezes and comes back, and what else is
+ * special.
  *
  * Each check takes a running server and leaves one behind. Exit status: checks failed; 77 if there
  * is no mongod to be had.
@@ -143,7 +144,8 @@ static void check_update_when_frozen(struct mongod *m, struct store *s)
     key = key_account(random_u64());
     keys[0] = change.key = item.key = KEY_SLICE(key);
     expect(store_insert(s, &item, 1, &time, NULL) == 0, "insert");
-    expect(store_get(s, item.table, keys, 1, STORE_BOTH, STORE_MAJORITY, &before, NULL) == 0, "get");
+    expect(store_get(s, item.table, keys, 1, STORE_BOTH, STORE_MAJORITY, &before, NULL) == 0,
+           "get");
     change.version = before.items[0].version;
     mongod_freeze(m);
     r = store_update(s, &change, NULL, NULL, NULL);
@@ -158,7 +160,7 @@ static void check_update_when_frozen(struct mongod *m, struct store *s)
            "and is done once");
 }
 
-/* --- what is no fault but MongoDB's own ---------------------------------------------------------- */
+/* --- what is no fault but MongoDB's own ------------------------------------------------------ */
 
 #define LARGE ((size_t)6 << 20)
 
@@ -193,9 +195,13 @@ static void range_large(struct store *s, uint64_t account, bool descending)
 {
     CLEANUP(store_docs_done) struct store_docs docs = {0};
     struct key16 from = key_pair(account, 2), to = key_pair(account, 5);
-    struct store_query q = {.table = STORE_MESSAGES, .from = KEY_SLICE(from), .to = KEY_SLICE(to),
-                            .max_bytes = 10 * LARGE, .parts = STORE_BODY,
-                            .level = STORE_LINEARIZABLE, .descending = descending};
+    struct store_query q = {.table = STORE_MESSAGES,
+                            .from = KEY_SLICE(from),
+                            .to = KEY_SLICE(to),
+                            .max_bytes = 10 * LARGE,
+                            .parts = STORE_BODY,
+                            .level = STORE_LINEARIZABLE,
+                            .descending = descending};
 
     expect(store_range(s, &q, &docs, NULL) == 0 && docs.n == 3 && !docs.more, "a large range");
     for (size_t i = 0; i < docs.n; i++)
@@ -216,8 +222,8 @@ static void try_large(struct store *s)
         bodies[i] = mem_zalloc(LARGE);
         bodies[i][LARGE - 1] = (uint8_t)(i + 1);
         keys[i] = key_pair(account, i + 1);
-        items[i] = (struct store_item){.table = STORE_MESSAGES, .key = KEY_SLICE(keys[i]),
-                                       .body = slice_of(bodies[i], LARGE)};
+        items[i] = (struct store_item){
+            .table = STORE_MESSAGES, .key = KEY_SLICE(keys[i]), .body = slice_of(bodies[i], LARGE)};
     }
     expect(store_insert(s, items, 5, &time, NULL) == 0, "large values can be stored");
     for (int level = STORE_ANY; level <= STORE_LINEARIZABLE; level++)
@@ -310,8 +316,8 @@ int main(int argc, char **argv)
         if (argc > 1 && !strstr(checks[i].name, argv[1]))
             continue;
         checks[i].run(&m, s);
-        printf("%s - %s (%lld ms)\n", writers_failures() == before ? "ok" : "not ok", checks[i].name,
-               (long long)(clock_mono_ms() - start));
+        printf("%s - %s (%lld ms)\n", writers_failures() == before ? "ok" : "not ok",
+               checks[i].name, (long long)(clock_mono_ms() - start));
     }
     store_close(s);
     mongod_stop(&m);

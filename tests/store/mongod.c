@@ -135,8 +135,8 @@ static int await_primary(struct mongod *m, bool fresh, struct error *err)
         usleep(50000);
     }
     mongoc_client_destroy(client);
-    return up ? 0 : error_set(err, ERR_UNAVAILABLE, "%s did not start; see %s/log", m->program,
-                              m->dir);
+    return up ? 0
+              : error_set(err, ERR_UNAVAILABLE, "%s did not start; see %s/log", m->program, m->dir);
 }
 
 static int prepare(struct mongod *m, struct error *err)
@@ -168,7 +168,7 @@ int mongod_start(struct mongod *m, int replica_set, struct error *err)
     return r;
 }
 
-/* --- three ------------------------------------------------------------------------------------- */
+/* --- three ----------------------------------------------------------------------------------- */
 
 static mongoc_client_t *connect_to(const struct mongod *m)
 {
@@ -249,7 +249,7 @@ void mongod_relaunch(struct mongod *m)
     launch(m, 1);
 }
 
-/* --- harm -------------------------------------------------------------------------------------- */
+/* --- harm ------------------------------------------------------------------------------------ */
 
 void mongod_kill(struct mongod *m)
 {

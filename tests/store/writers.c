@@ -38,7 +38,7 @@ struct store *open_or_die(const char *uri)
     return s;
 }
 
-#define BATCH 8
+#define BATCH      8
 #define WRITES_MAX 20000
 
 struct writer {
@@ -76,7 +76,8 @@ static void write_batch(struct writer *w)
     for (size_t i = 0; i < BATCH; i++) {
         keys[i] = key_pair(w->account, w->n + i);
         items[i] = (struct store_item){.table = i % 2 ? STORE_MESSAGES : STORE_LOG,
-                                       .key = KEY_SLICE(keys[i]), .head = S("a record")};
+                                       .key = KEY_SLICE(keys[i]),
+                                       .head = S("a record")};
     }
     r = store_insert(w->store, items, BATCH, &time, &err);
     w->longest_ms = MAX(w->longest_ms, clock_mono_ms() - start);
@@ -116,8 +117,11 @@ static bool list_there(struct writer *w, enum store_table table, enum store_leve
 {
     CLEANUP(store_docs_done) struct store_docs docs = {0};
     struct key8 from = key_account(w->account), to = key_account(w->account + 1);
-    struct store_query q = {.table = table, .from = KEY_SLICE(from), .to = KEY_SLICE(to),
-                            .parts = STORE_KEYS, .level = level};
+    struct store_query q = {.table = table,
+                            .from = KEY_SLICE(from),
+                            .to = KEY_SLICE(to),
+                            .parts = STORE_KEYS,
+                            .level = level};
 
     if (store_range(w->store, &q, &docs, NULL) < 0 || docs.more)
         return false;

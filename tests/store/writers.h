@@ -9,7 +9,7 @@
 #include "lib/store/store.h"
 
 #define TIMEOUT_MS 10000
-#define WRITERS 4
+#define WRITERS    4
 
 /* Counts and prints a failed expectation. */
 void expect(bool ok, const char *what);

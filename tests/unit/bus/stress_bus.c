@@ -9,7 +9,7 @@
 #include "tests/unit/bus/ear.h"
 
 #define ACCOUNTS 16
-#define ROUNDS 5000
+#define ROUNDS   5000
 
 static uint64_t pulse_of(void *ctx)
 {

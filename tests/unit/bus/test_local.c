@@ -142,9 +142,22 @@ Test(local, threads_may_publish_and_subscribe_at_once)
 Test(local, a_uri_that_cannot_be_is_refused)
 {
     static const char bad[][64] = {
-        "", "local", "local:x", "amqp://x", "redis://", "redis://h:0x", "redis://h:70000",
-        "redis://pw@h", "redis://:p%zz@h", "redis://:p%00@h", "redis://h?what=1", "redis://h?channel=",
-        "redis://[::1", "redis://[::1]x", "redis://h?cafile=/x", "rediss://h?cafile=/does/not/exist",
+        "",
+        "local",
+        "local:x",
+        "amqp://x",
+        "redis://",
+        "redis://h:0x",
+        "redis://h:70000",
+        "redis://pw@h",
+        "redis://:p%zz@h",
+        "redis://:p%00@h",
+        "redis://h?what=1",
+        "redis://h?channel=",
+        "redis://[::1",
+        "redis://[::1]x",
+        "redis://h?cafile=/x",
+        "rediss://h?cafile=/does/not/exist",
     };
     struct error err;
 

@@ -82,8 +82,9 @@ static void start(struct server *s, bool tls)
     cr_assert_not_null(mkdtemp(s->dir));
     if (tls)
         make_certificate(s->dir);
-    snprintf(s->uri, sizeof s->uri, tls ? "rediss://:p%%40ss@127.0.0.1:%d?cafile=%s/cert.pem"
-                                        : "redis://:p%%40ss@127.0.0.1:%d",
+    snprintf(s->uri, sizeof s->uri,
+             tls ? "rediss://:p%%40ss@127.0.0.1:%d?cafile=%s/cert.pem"
+                 : "redis://:p%%40ss@127.0.0.1:%d",
              s->port, s->dir);
     start_again(s);
 }
