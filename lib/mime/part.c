@@ -9,6 +9,9 @@
 #include "lib/mime/transfer.h"
 
 #define PARAMS_MAX 128           /* of one field; the rest is ignored */
+/* Parameters of a message are not read when its tree has this many octets: thousands of parts with
+ * a hundred parameters each are not mail. */
+#define TREE_MAX ((size_t)10 << 20)
 #define CONTINUATION_MAX 1000000 /* beyond it a section number is no number */
 
 /* name*3*=value while its brothers are not joined yet */
@@ -179,7 +182,8 @@ static struct mime_params read_params(struct arena *a, struct buf *scratch, stru
     struct piece piece;
     int got;
 
-    while (r.params.n + r.pieces.n < PARAMS_MAX && (got = read_param(&r, s, &param)) != 0) {
+    while (r.params.n + r.pieces.n < PARAMS_MAX && a->used < TREE_MAX &&
+           (got = read_param(&r, s, &param)) != 0) {
         if (got < 0) {
             if (s->p >= s->end)
                 break;
@@ -283,7 +287,7 @@ static void content_language(struct arena *a, struct buf *scratch, struct mime_p
     if (part->languages)
         return;
     scan_cfws(&s);
-    while (tags.n < PARAMS_MAX) {
+    while (tags.n < PARAMS_MAX && a->used < TREE_MAX) {
         scratch->n = 0;
         if (scan_atom(&s, scratch) < 0)
             break;

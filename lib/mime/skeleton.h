@@ -6,7 +6,7 @@
  * SKELETON_PIECE octets, where encoding it again with the noted line length and line end gives the
  * very same bytes (this is done and compared for each piece), all else raw. Other bytes are kept
  * inline up to SKELETON_INLINE_MAX in all, beyond which they are blobs too, so that memory stays
- * below 4 MB for any message.
+ * below 6 MB for any message.
  *
  * Reading. skeleton_open checks all lengths, so that reads cannot leave the value. Invariant I33:
  * what is read is byte for byte what was written.
