@@ -2,7 +2,7 @@
 /* A message on its way in: bytes are fed once, in any cuts; digest and skeleton come out.
  *
  * This is what deliveries and APPEND use. It drives the parser, the skeleton writer and the preview
- * together. Memory: 40 KB for usual mail, 6 MB for large attachments, below 32 MB for the most hostile
+ * together. Memory: 40 KB for usual mail, 6 MB for large attachments, below 48 MB for the most hostile
  * message. One thread at a time.
  */
 #pragma once
