@@ -21,6 +21,14 @@ struct request {
     uint64_t quota;
 };
 
+/* The fold's own default needs no value in the log. */
+static uint64_t undelete_of(const struct cmd *c)
+{
+    int64_t ms = c->conf->mail.undelete_window;
+
+    return ms == UNDELETE_WINDOW_MS ? 0 : (uint64_t)MAX(ms, (int64_t)1);
+}
+
 /* The first record of its log, before its address leads to it. */
 static int begin_log(void *context, uint64_t id, struct error *err)
 {
@@ -28,6 +36,7 @@ static int begin_log(void *context, uint64_t id, struct error *err)
     struct cmd *c = (struct cmd *)both[0];
     const struct request *request = both[1];
     struct mail_account_options options = {.quota_bytes = request->quota,
+                                           .undelete_ms = undelete_of(c),
                                            .only_inbox = cmd_option(c, OPTION_ONLY_INBOX, NULL)};
     int r = mail_account_create(c->mail, id, &options, err);
 

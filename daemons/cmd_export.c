@@ -87,7 +87,7 @@ static void sink_bytes(struct sink *s, struct slice bytes)
 /* The last line end in the piece, so that no line start is cut; all of it if there is none. */
 static size_t whole_lines(struct slice piece, bool last)
 {
-    const uint8_t *lf = last || !piece.n ? NULL : memrchr(piece.p, '\n', piece.n);
+    const uint8_t *lf = last || !piece.p ? NULL : memrchr(piece.p, '\n', piece.n);
 
     return lf ? (size_t)(lf - piece.p) + 1 : piece.n;
 }

@@ -35,6 +35,7 @@ void settings_mail(const struct conf *c, struct mail_settings *ret)
     ret->snapshot_records = (int)c->mail.snapshot_after;
     ret->replica_bytes = c->cache.replicas;
     ret->content_cache_bytes = c->cache.digests;
+    ret->sights_max = c->cache.sights;
     ret->message_max = c->limits.message_size;
     ret->mailboxes_max = c->limits.mailboxes;
 }

@@ -94,7 +94,7 @@ const struct conf_row conf_rows[] = {
              "least."},
 
     {"proxy", CONF_SECTION, .help = "Load balancers in front."},
-    {"proxy.networks", CONF_NETWORKS, AT(proxy.networks), "[]", .max = 256, .reload = true,
+    {"proxy.networks", CONF_NETWORKS, AT(proxy.networks), "[]", .max = 256,
      .help = "Networks whose PROXY headers are believed, as \"10.1.0.0/16\" or \"2001:db8::/32\". "
              "A client that such a header names as protected by TLS may send passwords as they "
              "are."},
@@ -177,7 +177,7 @@ const struct conf_row conf_rows[] = {
      .help = "A client that has not logged in after so long is disconnected; by LMTP, one that "
              "sends nothing for five times as long."},
     {"limits.write_timeout", CONF_DURATION, AT(limits.write_timeout), "\"5m\"", .min = SECOND,
-     .max = HOUR, .reload = true,
+     .max = HOUR,
      .help = "A client that takes none of its output for so long is disconnected."},
     {"limits.auth_failures", CONF_UINT, AT(limits.auth_failures), "3", .min = 1, .max = 100,
      .reload = true, .help = "Failed logins on one connection; then it is closed."},
@@ -202,7 +202,7 @@ const struct conf_row conf_rows[] = {
 
     {"mail", CONF_SECTION, .help = "The account log."},
     {"mail.undelete_window", CONF_DURATION, AT(mail.undelete_window), "\"24h\"", .max = 365 * DAY,
-     .help = "For how long messages that were expunged can be brought back."},
+     .help = "For how long messages that were expunged are kept; given to new accounts."},
     {"mail.snapshot_after", CONF_UINT, AT(mail.snapshot_after), "256", .min = 16, .max = 65536,
      .help = "Records behind the last snapshot of an account after which a new one is made."},
 

@@ -21,7 +21,7 @@
 
 #define MESSAGE_FORMAT 1
 #define BLOB_FORMAT 1
-#define SIGHTS_MAX 200000
+#define SIGHTS_MAX 100000 /* unless the settings say */
 #define CONTEXTS_MAX 64
 #define ZSTD_LEVEL 3
 #define LOOKS_MAX 8 /* tries to see one blob alive; each failure is another's change in between */
@@ -41,6 +41,7 @@ struct content {
     _Atomic int64_t clock;
     pthread_mutex_t mutex; /* guards what follows */
     struct sight *sights;
+    unsigned sights_max;
     VEC(ZSTD_CCtx *) cctxs;
     VEC(ZSTD_DCtx *) dctxs;
 };
@@ -51,6 +52,7 @@ struct content *content_new(struct store *store, const struct mail_settings *set
 
     c->store = store;
     c->settings = *settings;
+    c->sights_max = settings->sights_max ? settings->sights_max : SIGHTS_MAX;
     c->cache = cache_new(settings->content_cache_bytes);
     pthread_mutex_init(&c->mutex, NULL);
     return c;
@@ -385,7 +387,7 @@ static void sight_put(struct content *c, const uint8_t *hash, int64_t seen_ms)
     pthread_mutex_lock(&c->mutex);
     HASH_FIND(hh, c->sights, hash, BLOB_HASH_SIZE, s);
     if (!s) {
-        if (HASH_COUNT(c->sights) >= SIGHTS_MAX)
+        if (HASH_COUNT(c->sights) >= c->sights_max)
             sights_clear(c);
         s = NEW(struct sight);
         memcpy(s->hash, hash, BLOB_HASH_SIZE);

@@ -32,6 +32,7 @@ void mail_settings_default(struct mail_settings *settings)
         .horizon_ms = (int64_t)24 * 3600 * 1000,
         .replica_bytes = (size_t)256 << 20,
         .content_cache_bytes = (size_t)128 << 20,
+        .sights_max = 100000,
         .commit_wait_ms = 20000,
         .poll_ms = 20000,
         .message_max = (uint64_t)100 << 20,
@@ -291,13 +292,13 @@ static const struct {
     {"Junk", USE_JUNK}, {"Trash", USE_TRASH},   {"Archive", USE_ARCHIVE},
 };
 
-#define FIRST_INTENTS (2 * ARRAY_LEN(first_mailboxes) + 2)
+#define FIRST_INTENTS (2 * ARRAY_LEN(first_mailboxes) + 3)
 
 struct first_record {
     struct intent intents[FIRST_INTENTS];
     struct intent *list[FIRST_INTENTS];
     size_t n;
-    char bytes[24], messages[24];
+    char bytes[24], messages[24], undelete[24];
 };
 
 static struct intent *add_intent(struct first_record *f, struct account *a, enum intent_kind kind)
@@ -340,6 +341,7 @@ static void fill_first_record(struct first_record *f, struct account *a,
     }
     add_value(f, a, VALUE_QUOTA_BYTES, options->quota_bytes, f->bytes);
     add_value(f, a, VALUE_QUOTA_MESSAGES, options->quota_messages, f->messages);
+    add_value(f, a, VALUE_UNDELETE_MS, options->undelete_ms, f->undelete);
     f->list[f->n - 1]->in_one_record_with_next = false;
 }
 

@@ -27,6 +27,7 @@ struct mail_settings {
     int64_t horizon_ms;         /* age of snapshots, orphans, dying blobs; default 24 h */
     size_t replica_bytes;       /* memory for replicas that nobody holds; default 256 MiB */
     size_t content_cache_bytes; /* memory for message contents and digests; default 128 MiB */
+    unsigned sights_max;        /* blobs remembered as seen alive; default 100,000 */
     int commit_wait_ms;         /* how long an intent may wait for an unreachable store; default 20,000 */
     int poll_ms;                /* compare held replicas with the store this often (no hints); 20,000 */
     uint64_t message_max;       /* octets of one message; default 100 MiB */
@@ -47,6 +48,7 @@ const struct mail_settings *mail_settings(const struct mail *mail);
  * begun (fine when repeated after a crash). Blocks. */
 struct mail_account_options {
     uint64_t quota_bytes, quota_messages; /* 0: none */
+    uint64_t undelete_ms;                 /* how long what was expunged is kept; 0: the default, 24 h */
     bool only_inbox;                      /* else also Drafts, Sent, Junk, Trash, Archive */
 };
 int mail_account_create(struct mail *mail, uint64_t account, const struct mail_account_options *options,
