@@ -18,7 +18,7 @@ struct appended {
 };
 
 struct append {
-    struct slice mailbox; /* the command's arena's */
+    struct slice mailbox;          /* the command's arena's */
     struct message_writer *writer; /* of the message that is coming in */
     struct flags flags;
     int64_t date;

@@ -21,8 +21,8 @@ int cmd_starttls(struct imap *im, struct command *cmd)
 /* Somebody has proved who he is: opens his account. */
 static int logged_in(struct imap *im, struct command *cmd)
 {
-    unsigned max = im->user.connections ? im->user.connections
-                                        : im->service->settings.user_connections;
+    unsigned max =
+        im->user.connections ? im->user.connections : im->service->settings.user_connections;
     int r;
 
     if (!imap_count_in(im->service, im->user.account, max))
@@ -73,7 +73,8 @@ int cmd_login(struct imap *im, struct command *cmd)
     return r == 0 ? logged_in(im, cmd) : refused(im, cmd, r, not_before);
 }
 
-/* --- AUTHENTICATE ------------------------------------------------------------------------------ */
+/* --- AUTHENTICATE ------------------------------------------------------------------------------
+ */
 
 /* A step of the exchange gave r. */
 static int stepped(struct imap *im, struct command *cmd, int r, const struct buf *challenge,

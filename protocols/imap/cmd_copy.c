@@ -36,7 +36,8 @@ static int copy(struct imap *im, struct command *cmd, enum intent_kind kind)
 {
     struct arg *args = cmd->parsed.args;
     CLEANUP(uidset_done) struct uidset uids = {0};
-    CLEANUP(intent_done) struct intent intent = {
+    CLEANUP(intent_done)
+    struct intent intent = {
         .kind = kind,
         .mailbox = im->mailbox,
         .name = args[1].text,

@@ -14,7 +14,8 @@
 #include "protocols/imap/impl.h"
 
 #define BATCH 256
-#define SEEN_BATCH_BYTES ((uint64_t)1 << 20) /* of messages that are marked \Seen ahead of sending */
+#define SEEN_BATCH_BYTES                                                                           \
+    ((uint64_t)1 << 20) /* of messages that are marked \Seen ahead of sending */
 #define CHUNK ((size_t)64 << 10)
 
 struct item {
@@ -62,7 +63,8 @@ static void fetch_free(void *context)
     free(f);
 }
 
-/* --- what is asked for ------------------------------------------------------------------------- */
+/* --- what is asked for -------------------------------------------------------------------------
+ */
 
 static const struct imap_section whole = {.kind = SECTION_ALL};
 static const struct imap_section header = {.kind = SECTION_HEADER};
@@ -103,7 +105,9 @@ static void add_rfc822(struct fetch *f, enum fetch_word word)
 {
     f->items[f->n_items++] = (struct item){
         .word = word,
-        .section = word == FETCH_RFC822 ? &whole : word == FETCH_RFC822_TEXT ? &text : &header,
+        .section = word == FETCH_RFC822        ? &whole
+                   : word == FETCH_RFC822_TEXT ? &text
+                                               : &header,
     };
     f->sets_seen |= word != FETCH_RFC822_HEADER;
     f->digest = true;
@@ -180,7 +184,8 @@ static int begin(struct imap *im, struct command *cmd)
     return r;
 }
 
-/* --- batches ----------------------------------------------------------------------------------- */
+/* --- batches -----------------------------------------------------------------------------------
+ */
 
 /* Takes uids up to `last` off the set: they have been looked at. */
 static void advance(struct fetch *f, uint32_t last)
@@ -232,7 +237,8 @@ static void look_again(struct imap *im, struct fetch *f, const struct uidset *se
 static int set_seen(struct imap *im, struct command *cmd, struct fetch *f)
 {
     CLEANUP(uidset_done) struct uidset uids = {0};
-    CLEANUP(intent_done) struct intent intent = {
+    CLEANUP(intent_done)
+    struct intent intent = {
         .kind = INTENT_FLAGS,
         .mailbox = im->mailbox,
         .flags = {.system = FLAG_SEEN},
@@ -285,7 +291,8 @@ static int next_batch(struct imap *im, struct command *cmd, struct fetch *f)
     return 1;
 }
 
-/* --- writing ----------------------------------------------------------------------------------- */
+/* --- writing -----------------------------------------------------------------------------------
+ */
 
 static void write_label(struct buf *out, const struct item *item)
 {

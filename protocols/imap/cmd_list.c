@@ -118,14 +118,15 @@ static bool has_children(const struct entries *e, size_t at)
     return false;
 }
 
-/* --- attributes -------------------------------------------------------------------------------- */
+/* --- attributes --------------------------------------------------------------------------------
+ */
 
 static const struct {
     uint32_t use;
     const char *name;
 } uses[] = {
-    {USE_ALL, "\\All"},         {USE_ARCHIVE, "\\Archive"}, {USE_DRAFTS, "\\Drafts"},
-    {USE_FLAGGED, "\\Flagged"}, {USE_JUNK, "\\Junk"},       {USE_SENT, "\\Sent"},
+    {USE_ALL, "\\All"},         {USE_ARCHIVE, "\\Archive"},     {USE_DRAFTS, "\\Drafts"},
+    {USE_FLAGGED, "\\Flagged"}, {USE_JUNK, "\\Junk"},           {USE_SENT, "\\Sent"},
     {USE_TRASH, "\\Trash"},     {USE_IMPORTANT, "\\Important"},
 };
 
@@ -214,9 +215,9 @@ static void add_pattern(struct listing *l, struct command *cmd, const struct arg
 
     if (pattern->malformed || pattern->text.n > PATTERN_MAX)
         return;
-    joined = arena_slice(&cmd->arena, slice_str(arena_printf(&cmd->arena, "%.*s%.*s",
-                                                             SLICE_FMT(reference->text),
-                                                             SLICE_FMT(pattern->text))));
+    joined = arena_slice(&cmd->arena,
+                         slice_str(arena_printf(&cmd->arena, "%.*s%.*s", SLICE_FMT(reference->text),
+                                                SLICE_FMT(pattern->text))));
     if (slice_istarts(joined, S("INBOX")) && (joined.n == 5 || joined.p[5] == '/'))
         memcpy((char *)joined.p, "INBOX", 5);
     l->patterns[l->n_patterns++] = joined;
@@ -267,7 +268,8 @@ int cmd_list(struct imap *im, struct command *cmd)
     return 0;
 }
 
-/* --- LSUB -------------------------------------------------------------------------------------- */
+/* --- LSUB --------------------------------------------------------------------------------------
+ */
 
 int cmd_lsub(struct imap *im, struct command *cmd)
 {

@@ -6,7 +6,8 @@
 #include "lib/base/mem.h"
 #include "protocols/imap/impl.h"
 
-/* --- SELECT ------------------------------------------------------------------------------------ */
+/* --- SELECT ------------------------------------------------------------------------------------
+ */
 
 #define KEYWORDS_SHOWN 500 /* in FLAGS of SELECT; more are made known by FETCH alone */
 
@@ -129,7 +130,8 @@ int cmd_examine(struct imap *im, struct command *cmd)
 
 int cmd_close(struct imap *im, struct command *cmd)
 {
-    CLEANUP(intent_done) struct intent intent = {
+    CLEANUP(intent_done)
+    struct intent intent = {
         .kind = INTENT_EXPUNGE,
         .mailbox = im->mailbox,
         .only_deleted = true,
@@ -155,7 +157,8 @@ int cmd_unselect(struct imap *im, struct command *cmd)
     return 0;
 }
 
-/* --- names ------------------------------------------------------------------------------------- */
+/* --- names -------------------------------------------------------------------------------------
+ */
 
 /* RFC 3501 section 6.3.3: a delimiter at the end says that names below it will be made. */
 static struct slice without_trailing_slash(struct slice name)
@@ -183,7 +186,8 @@ static uint32_t wanted_uses(const struct arg *list)
 int cmd_create(struct imap *im, struct command *cmd)
 {
     struct arg *args = cmd->parsed.args;
-    CLEANUP(intent_done) struct intent intent = {
+    CLEANUP(intent_done)
+    struct intent intent = {
         .kind = INTENT_CREATE,
         .name = without_trailing_slash(args[0].text),
         .uses = args[1].kind ? wanted_uses(&args[1]) : 0,
@@ -197,7 +201,8 @@ int cmd_create(struct imap *im, struct command *cmd)
 
 int cmd_delete(struct imap *im, struct command *cmd)
 {
-    CLEANUP(intent_done) struct intent intent = {
+    CLEANUP(intent_done)
+    struct intent intent = {
         .kind = INTENT_DELETE,
         .name = without_trailing_slash(cmd->parsed.args[0].text),
     };
@@ -218,7 +223,8 @@ int cmd_rename(struct imap *im, struct command *cmd)
     struct arg *args = cmd->parsed.args;
     const struct mailbox *box;
     struct state *st;
-    CLEANUP(intent_done) struct intent intent = {
+    CLEANUP(intent_done)
+    struct intent intent = {
         .kind = INTENT_RENAME,
         .name = without_trailing_slash(args[1].text),
     };
@@ -236,7 +242,8 @@ int cmd_rename(struct imap *im, struct command *cmd)
 
 static int subscribe(struct imap *im, struct command *cmd, bool on)
 {
-    CLEANUP(intent_done) struct intent intent = {
+    CLEANUP(intent_done)
+    struct intent intent = {
         .kind = INTENT_SUBSCRIBE,
         .name = without_trailing_slash(cmd->parsed.args[0].text),
         .on = on,
@@ -255,7 +262,8 @@ int cmd_unsubscribe(struct imap *im, struct command *cmd)
     return subscribe(im, cmd, false);
 }
 
-/* --- STATUS ------------------------------------------------------------------------------------ */
+/* --- STATUS ------------------------------------------------------------------------------------
+ */
 
 static uint64_t status_value(const struct mailbox *box, int word)
 {
@@ -276,9 +284,9 @@ static uint64_t status_value(const struct mailbox *box, int word)
 }
 
 static const char *const status_names[] = {
-    [STATUS_MESSAGES] = "MESSAGES",       [STATUS_RECENT] = "RECENT",
-    [STATUS_UIDNEXT] = "UIDNEXT",         [STATUS_UIDVALIDITY] = "UIDVALIDITY",
-    [STATUS_UNSEEN] = "UNSEEN",           [STATUS_HIGHESTMODSEQ] = "HIGHESTMODSEQ",
+    [STATUS_MESSAGES] = "MESSAGES", [STATUS_RECENT] = "RECENT",
+    [STATUS_UIDNEXT] = "UIDNEXT",   [STATUS_UIDVALIDITY] = "UIDVALIDITY",
+    [STATUS_UNSEEN] = "UNSEEN",     [STATUS_HIGHESTMODSEQ] = "HIGHESTMODSEQ",
 };
 
 static void write_status(struct imap *im, const struct mailbox *box, const struct arg *words)

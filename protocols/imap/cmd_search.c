@@ -12,7 +12,7 @@
 #include "lib/base/mem.h"
 #include "protocols/imap/search_tree.h"
 
-#define BATCH 256
+#define BATCH   256
 #define WORK_MS 100 /* then others have their turn */
 
 struct candidate {
@@ -25,7 +25,7 @@ struct search {
     uint32_t next_uid; /* messages below have been looked at */
     bool ended;        /* no more candidates */
     bool some_gone;
-    uint64_t modseq;   /* highest of those found */
+    uint64_t modseq; /* highest of those found */
     struct candidate batch[BATCH];
     struct slice digests[BATCH];
     struct hold *hold;

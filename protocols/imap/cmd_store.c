@@ -68,7 +68,8 @@ int cmd_store(struct imap *im, struct command *cmd)
     const struct arg *modifiers = args[1].kind ? &args[1].items[0] : NULL;
     bool silent = args[2].word & STORE_SILENT, some_gone;
     CLEANUP(uidset_done) struct uidset uids = {0};
-    CLEANUP(intent_done) struct intent intent = {
+    CLEANUP(intent_done)
+    struct intent intent = {
         .kind = INTENT_FLAGS,
         .mailbox = im->mailbox,
         .flags = args[3].flags,
@@ -98,7 +99,8 @@ int cmd_store(struct imap *im, struct command *cmd)
 int cmd_expunge(struct imap *im, struct command *cmd)
 {
     CLEANUP(uidset_done) struct uidset uids = {0};
-    CLEANUP(intent_done) struct intent intent = {
+    CLEANUP(intent_done)
+    struct intent intent = {
         .kind = INTENT_EXPUNGE,
         .mailbox = im->mailbox,
         .only_deleted = true,

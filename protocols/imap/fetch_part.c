@@ -5,7 +5,7 @@
 
 /* Of a header block larger than this, HEADER.FIELDS sees the beginning. */
 #define HEADER_LOOKED_AT ((uint64_t)4 << 20)
-#define CHUNK ((size_t)64 << 10)
+#define CHUNK            ((size_t)64 << 10)
 
 int fetch_part_content(struct fetch_part *p, struct error *err)
 {

@@ -22,20 +22,20 @@ struct mail;
 
 /* What a listener's sessions are to do. Sizes in bytes, times in milliseconds. */
 struct imap_settings {
-    bool starttls;            /* the listener offers it (and the connection is not TLS yet) */
-    uint64_t message_max;     /* largest message by APPEND; also lib/mail's limit and the user's count */
-    uint32_t literal_max;     /* largest literal that is not a message */
-    uint32_t command_max;     /* one command with its non-message literals */
-    unsigned nesting_max;     /* parentheses and NOT/OR in one command */
-    unsigned arguments_max;   /* nodes of one command's argument tree */
-    unsigned set_max;         /* ranges in one sequence set */
-    unsigned search_terms_max;/* keys in one SEARCH */
-    unsigned auth_failures;   /* then BYE */
-    unsigned bad_commands;    /* in a row, then BYE */
+    bool starttls;             /* the listener offers it (and the connection is not TLS yet) */
+    uint64_t message_max;      /* largest message by APPEND; lib/mail's and the user's count too */
+    uint32_t literal_max;      /* largest literal that is not a message */
+    uint32_t command_max;      /* one command with its non-message literals */
+    unsigned nesting_max;      /* parentheses and NOT/OR in one command */
+    unsigned arguments_max;    /* nodes of one command's argument tree */
+    unsigned set_max;          /* ranges in one sequence set */
+    unsigned search_terms_max; /* keys in one SEARCH */
+    unsigned auth_failures;    /* then BYE */
+    unsigned bad_commands;     /* in a row, then BYE */
     unsigned user_connections; /* of one account in this service; 0: no limit */
-    int64_t login_timeout_ms; /* from the connection to the login */
-    int64_t idle_timeout_ms;  /* without a command, after login; at least 30 min (RFC 3501 5.4) */
-    int64_t keepalive_ms;     /* in IDLE: "* OK Still here" this often; 0: never */
+    int64_t login_timeout_ms;  /* from the connection to the login */
+    int64_t idle_timeout_ms;   /* without a command, after login; at least 30 min (RFC 3501 5.4) */
+    int64_t keepalive_ms;      /* in IDLE: "* OK Still here" this often; 0: never */
 };
 void imap_settings_default(struct imap_settings *settings);
 

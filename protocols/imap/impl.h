@@ -30,7 +30,7 @@ enum imap_state {
     IMAP_LOGOUT = 8,
 };
 #define IMAP_ANY (IMAP_NOT_AUTHENTICATED | IMAP_AUTHENTICATED | IMAP_SELECTED)
-#define IMAP_IN (IMAP_AUTHENTICATED | IMAP_SELECTED)
+#define IMAP_IN  (IMAP_AUTHENTICATED | IMAP_SELECTED)
 
 /* What goes on in the session; the rows of session.c say how each phase steps and what it wants. */
 enum imap_phase {
@@ -40,9 +40,9 @@ enum imap_phase {
     PHASE_LITERAL, /* a command with a streamed literal: bytes, then the rest of its line */
     PHASE_AUTH,    /* a SASL exchange */
     PHASE_IDLE,
-    PHASE_DELAY,   /* the answer to a failed login is held back */
-    PHASE_TELL,    /* handler done; telling what changed before the tagged line */
-    PHASE_TLS,     /* waiting for the handshake */
+    PHASE_DELAY, /* the answer to a failed login is held back */
+    PHASE_TELL,  /* handler done; telling what changed before the tagged line */
+    PHASE_TLS,   /* waiting for the handshake */
     PHASE_CLOSED,
     PHASES_
 };
@@ -50,15 +50,15 @@ enum imap_phase {
 enum { RUN_AGAIN = 1, RUN_WAIT = 2 };
 
 enum command_flags {
-    CMD_SEQ = 1,        /* takes sequence numbers: no EXPUNGE may be sent (RFC 3501 7.4.1, I7) */
-    CMD_UID = 2,        /* its FETCH responses have UID */
-    CMD_PRESENT = 4,    /* compares with the store before it tells what changed */
-    CMD_QUIET = 8,      /* tells nothing of the selected mailbox */
+    CMD_SEQ = 1,          /* takes sequence numbers: no EXPUNGE may be sent (RFC 3501 7.4.1, I7) */
+    CMD_UID = 2,          /* its FETCH responses have UID */
+    CMD_PRESENT = 4,      /* compares with the store before it tells what changed */
+    CMD_QUIET = 8,        /* tells nothing of the selected mailbox */
     CMD_NEEDS_WRITE = 16, /* refused in a mailbox that was opened by EXAMINE */
     /* Why a client should wait for the answer before it sends another (RFC 3501 section 5.5). Here
      * commands run strictly one after the other, so nothing depends on it; NOTIFY and parallel
      * commands will. */
-    CMD_ALONE = 32,     /* changes the state of the connection */
+    CMD_ALONE = 32, /* changes the state of the connection */
 };
 
 struct command_row {
@@ -85,12 +85,12 @@ struct command {
     const struct command_row *row;
     struct arena arena;
     struct error err;
-    int result;         /* of the handler, while what changed is told */
+    int result;           /* of the handler, while what changed is told */
     enum imap_phase next; /* after the answer: PHASE_READ, or what the handler wants */
-    const char *status; /* NULL: OK or what the table says; "BAD" */
-    const char *code;   /* response code without brackets; NULL: what the table says. The arena's */
-    const char *text;   /* of an OK; NULL: "Done" */
-    void *context;      /* the handler's; freed by context_free */
+    const char *status;   /* NULL: OK or what the table says; "BAD" */
+    const char *code; /* response code without brackets; NULL: what the table says. The arena's */
+    const char *text; /* of an OK; NULL: "Done" */
+    void *context;    /* the handler's; freed by context_free */
     void (*context_free)(void *context);
     /* PHASE_LITERAL: bytes of the literal, and what follows it. Same results as run; a failure
      * drops what is left of the command. */
@@ -117,27 +117,28 @@ struct imap {
     enum imap_phase phase;
     struct parser parser;
     struct command cmd;
-    bool shutdown;        /* say BYE when the command is done */
-    bool bye;             /* close when the command is answered */
+    bool shutdown; /* say BYE when the command is done */
+    bool bye;      /* close when the command is answered */
     unsigned bad_in_a_row, failed_logins;
-    unsigned enabled;     /* enum imap_enabled */
-    int64_t deadline_ms;  /* of the login or of idling */
+    unsigned enabled;    /* enum imap_enabled */
+    int64_t deadline_ms; /* of the login or of idling */
     int64_t delay_until_ms;
     int64_t keepalive_at_ms; /* in IDLE */
 
     struct auth_user user;
-    bool counted;         /* in service->counts */
+    bool counted; /* in service->counts */
     struct account *account;
     struct sasl_exchange *sasl;
-    struct watch *watch;  /* while in IDLE */
-    bool idle_more;       /* IDLE has more to tell than one slice */
+    struct watch *watch; /* while in IDLE */
+    bool idle_more;      /* IDLE has more to tell than one slice */
 
-    struct view *view;    /* the selected mailbox */
-    uint64_t mailbox;     /* its id */
+    struct view *view; /* the selected mailbox */
+    uint64_t mailbox;  /* its id */
     bool read_only;
 };
 
-/* --- session.c --------------------------------------------------------------------------------- */
+/* --- session.c ---------------------------------------------------------------------------------
+ */
 
 void imap_set_state(struct imap *im, enum imap_state to);
 void imap_set_phase(struct imap *im, enum imap_phase to);
@@ -146,7 +147,8 @@ void imap_bye(struct imap *im, const char *code, const char *text);
 /* A message's largest size for this user. */
 uint64_t imap_message_max(const struct imap *im);
 
-/* --- reply.c ----------------------------------------------------------------------------------- */
+/* --- reply.c -----------------------------------------------------------------------------------
+ */
 
 /* The tagged line of a finished command. */
 void imap_reply(struct imap *im, struct command *cmd, int result);
@@ -168,7 +170,8 @@ void imap_write_flags(struct buf *out, const struct flagset *flags);
 /* "17-Jul-1996 02:44:25 +0000" with its quotes */
 void imap_write_date(struct buf *out, int64_t seconds);
 
-/* --- selected.c: the selected mailbox ----------------------------------------------------------- */
+/* --- selected.c: the selected mailbox -----------------------------------------------------------
+ */
 
 /* Opens a mailbox of the state and makes it the selected one. */
 int imap_select(struct imap *im, struct state *st, const struct mailbox *box, bool read_only,
@@ -192,14 +195,16 @@ int imap_commit(struct imap *im, struct command *cmd, struct intent *intent) MUS
 /* Are messages in the set that are expunged, but not yet for this client? */
 bool imap_any_gone(const struct imap *im, const struct uidset *uids);
 
-/* --- service.c --------------------------------------------------------------------------------- */
+/* --- service.c ---------------------------------------------------------------------------------
+ */
 
 /* Counts a connection of an account; false: it has as many as it may. */
 bool imap_count_in(struct imap_service *service, uint64_t account, unsigned max);
 void imap_count_out(struct imap_service *service, uint64_t account);
 struct session *imap_session_open(struct session_service *service, const struct session_peer *peer);
 
-/* --- handlers ---------------------------------------------------------------------------------- */
+/* --- handlers ----------------------------------------------------------------------------------
+ */
 
 int cmd_login(struct imap *im, struct command *cmd);
 int cmd_authenticate(struct imap *im, struct command *cmd);

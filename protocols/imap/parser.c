@@ -14,7 +14,7 @@
 /* A literal above the limits that comes unasked is read and dropped (RFC 7888 section 4), but not
  * without end: what is larger than this many times the largest message ends the connection. */
 #define DROP_FACTOR 4
-#define NAME_MAX_ 32
+#define NAME_MAX_   32
 
 void parser_init(struct parser *p, const struct parse_limits *limits)
 {
@@ -67,7 +67,8 @@ static struct slice without_line_end(struct slice s)
     return s;
 }
 
-/* --- dropping ---------------------------------------------------------------------------------- */
+/* --- dropping ----------------------------------------------------------------------------------
+ */
 
 static void keep_tail(struct parser *p, struct slice s)
 {
@@ -131,7 +132,8 @@ void parser_took(struct parser *p, size_t n, const struct rule *more)
     }
 }
 
-/* --- tag and name ------------------------------------------------------------------------------ */
+/* --- tag and name ------------------------------------------------------------------------------
+ */
 
 static bool is_tag_char(uint8_t c)
 {
@@ -146,7 +148,8 @@ static void read_tag(struct slice in, char ret_tag[PARSER_TAG_MAX + 1], size_t *
         n++;
     *ret_pos = n;
     /* without a blank behind it, it may be anything but a tag */
-    if (n == 0 || n > PARSER_TAG_MAX || n == in.n || (in.p[n] != ' ' && in.p[n] != '\r' && in.p[n] != '\n')) {
+    if (n == 0 || n > PARSER_TAG_MAX || n == in.n ||
+        (in.p[n] != ' ' && in.p[n] != '\r' && in.p[n] != '\n')) {
         memcpy(ret_tag, "*", 2);
         *ret_pos = 0;
         return;
@@ -157,7 +160,8 @@ static void read_tag(struct slice in, char ret_tag[PARSER_TAG_MAX + 1], size_t *
 
 static size_t read_word(struct slice in, size_t pos, char *name, size_t *n)
 {
-    while (pos < in.n && *n < NAME_MAX_ && (byte_is_alpha(in.p[pos]) || byte_is_digit(in.p[pos]) || in.p[pos] == '-'))
+    while (pos < in.n && *n < NAME_MAX_ &&
+           (byte_is_alpha(in.p[pos]) || byte_is_digit(in.p[pos]) || in.p[pos] == '-'))
         name[(*n)++] = (char)byte_upper(in.p[pos++]);
     return pos;
 }
@@ -186,10 +190,12 @@ static const struct rule *read_head(struct slice in, parser_find find, void *ctx
     return find(ctx, slice_of(name, n), &ret->verb, err);
 }
 
-/* --- whole commands ---------------------------------------------------------------------------- */
+/* --- whole commands ----------------------------------------------------------------------------
+ */
 
-static enum parse_result read_command(struct parser *p, struct slice in, parser_find find, void *ctx,
-                                      struct arena *arena, struct parsed *ret, struct error *err)
+static enum parse_result read_command(struct parser *p, struct slice in, parser_find find,
+                                      void *ctx, struct arena *arena, struct parsed *ret,
+                                      struct error *err)
 {
     const struct rule *rules = p->more;
     size_t pos = 0;

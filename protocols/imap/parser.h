@@ -56,9 +56,9 @@ struct parsed {
     const void *verb;             /* what find gave */
     struct arg *args;
     size_t n_args;
-    struct slice line;   /* PARSER_LINE: without its line end; borrowed from `in` */
-    uint64_t stream;     /* PARSER_STREAM: size of the literal */
-    bool stream_sync;    /* it waits for a continuation request */
+    struct slice line; /* PARSER_LINE: without its line end; borrowed from `in` */
+    uint64_t stream;   /* PARSER_STREAM: size of the literal */
+    bool stream_sync;  /* it waits for a continuation request */
 };
 
 /* A command's rules by name ("NOOP", "UID FETCH", in upper case), and *ret_verb for parsed.verb.

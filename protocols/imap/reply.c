@@ -97,7 +97,8 @@ int imap_no(struct command *cmd, const char *code, const char *fmt, ...)
     return error_set(&cmd->err, ERR_NOPERM, "%s", text);
 }
 
-/* --- capabilities ------------------------------------------------------------------------------ */
+/* --- capabilities ------------------------------------------------------------------------------
+ */
 
 /* What no command stands for. */
 static const char *const capabilities[] = {
@@ -139,7 +140,8 @@ void imap_code_capabilities(const struct imap *im, struct command *cmd)
     cmd->code = arena_str(&cmd->arena, buf_slice(&b));
 }
 
-/* --- values ------------------------------------------------------------------------------------ */
+/* --- values ------------------------------------------------------------------------------------
+ */
 
 void imap_write_string(struct buf *out, struct slice s)
 {

@@ -4,7 +4,8 @@
 
 const struct rule imap_rules_none[] = {{RULE_END}};
 
-/* --- login, options ---------------------------------------------------------------------------- */
+/* --- login, options ----------------------------------------------------------------------------
+ */
 
 const struct rule imap_rules_login[] = {
     {RULE_ASTRING, 0, NULL, "a user name"},
@@ -36,7 +37,8 @@ const struct rule imap_rules_enable[] = {
     {RULE_END},
 };
 
-/* --- mailboxes --------------------------------------------------------------------------------- */
+/* --- mailboxes ---------------------------------------------------------------------------------
+ */
 
 const struct rule imap_rules_mailbox[] = {{RULE_MAILBOX}, {RULE_END}};
 
@@ -55,10 +57,9 @@ const struct rule imap_rules_select[] = {
 };
 
 static const struct word use_words[] = {
-    {"\\All", USE_ALL},         {"\\Archive", USE_ARCHIVE}, {"\\Drafts", USE_DRAFTS},
-    {"\\Flagged", USE_FLAGGED}, {"\\Junk", USE_JUNK},       {"\\Sent", USE_SENT},
-    {"\\Trash", USE_TRASH},     {"\\Important", USE_IMPORTANT},
-    {NULL},
+    {"\\All", USE_ALL},         {"\\Archive", USE_ARCHIVE},     {"\\Drafts", USE_DRAFTS},
+    {"\\Flagged", USE_FLAGGED}, {"\\Junk", USE_JUNK},           {"\\Sent", USE_SENT},
+    {"\\Trash", USE_TRASH},     {"\\Important", USE_IMPORTANT}, {NULL},
 };
 static const struct rule use_inner[] = {
     {RULE_WORD, RULE_OPTIONAL | RULE_MANY, use_words, "special use"},
@@ -87,11 +88,8 @@ const struct rule imap_rules_rename[] = {
 
 /* RFC 5258 section 6 */
 static const struct word list_select_words[] = {
-    {"SUBSCRIBED", LIST_SUBSCRIBED},
-    {"SPECIAL-USE", LIST_SPECIAL_USE}, /* RFC 6154 section 5.2 */
-    {"REMOTE", LIST_REMOTE},
-    {"RECURSIVEMATCH", LIST_RECURSIVEMATCH},
-    {NULL},
+    {"SUBSCRIBED", LIST_SUBSCRIBED}, {"SPECIAL-USE", LIST_SPECIAL_USE}, /* RFC 6154 section 5.2 */
+    {"REMOTE", LIST_REMOTE},         {"RECURSIVEMATCH", LIST_RECURSIVEMATCH}, {NULL},
 };
 static const struct rule list_select[] = {
     {RULE_WORD, RULE_OPTIONAL | RULE_MANY, list_select_words, "LIST selection option"},
@@ -150,7 +148,8 @@ const struct rule imap_rules_status[] = {
     {RULE_END},
 };
 
-/* --- messages ---------------------------------------------------------------------------------- */
+/* --- messages ----------------------------------------------------------------------------------
+ */
 
 const struct rule imap_rules_append[] = {
     {RULE_MAILBOX},
@@ -241,7 +240,8 @@ const struct rule imap_rules_store[] = {
     {RULE_END},
 };
 
-/* --- SEARCH ------------------------------------------------------------------------------------ */
+/* --- SEARCH ------------------------------------------------------------------------------------
+ */
 
 static const struct word search_words[];
 static const struct rule search_key_choice[];
@@ -281,7 +281,7 @@ static const struct rule search_modseq[] = {
     {RULE_END},
 };
 
-#define IS(flag) (SEARCH_FLAG | (flag) << 8)
+#define IS(flag)     (SEARCH_FLAG | (flag) << 8)
 #define IS_NOT(flag) (SEARCH_UNFLAG | (flag) << 8)
 static const struct word search_words[] = {
     {"ALL", SEARCH_ALL},

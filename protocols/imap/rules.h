@@ -21,32 +21,33 @@
 
 enum rule_kind {
     RULE_END = 0,
-    RULE_ATOM,     /* text */
-    RULE_ASTRING,  /* text */
-    RULE_STRING,   /* text: quoted or literal */
-    RULE_NSTRING,  /* text; NIL: text.p is NULL */
-    RULE_MAILBOX,  /* text: UTF-8, INBOX in upper case; `malformed` if no modified UTF-7 */
-    RULE_PATTERN,  /* list-mailbox; text: UTF-8 with its wildcards; `malformed` */
-    RULE_BASE64,   /* text as it came; "=" is the empty one (RFC 4959) */
-    RULE_NUMBER,   /* number: 32 bits */
-    RULE_NUMBER64, /* number: 63 bits (RFC 7162) */
-    RULE_SET,      /* set: a sequence set */
-    RULE_FLAGS,    /* flags: in parentheses, or bare ones up to the end */
-    RULE_FLAG_LIST,/* flags: in parentheses only */
-    RULE_DATE,     /* date: seconds at 0:00 of the day, no zone */
-    RULE_DATE_TIME,/* date: seconds since 1970 UTC */
-    RULE_SECTION,  /* section: "[...]" of BODY */
-    RULE_PARTIAL,  /* partial: "<offset.count>" */
-    RULE_STREAM,   /* number: a literal that is not kept but streamed to the handler */
-    RULE_WORD,     /* word: the value of the row; items: what its rules gave */
-    RULE_LIST,     /* "(" rules ")"; items */
-    RULE_CHOICE,   /* the first of the rules that can begin here; gives that one's node */
+    RULE_ATOM,      /* text */
+    RULE_ASTRING,   /* text */
+    RULE_STRING,    /* text: quoted or literal */
+    RULE_NSTRING,   /* text; NIL: text.p is NULL */
+    RULE_MAILBOX,   /* text: UTF-8, INBOX in upper case; `malformed` if no modified UTF-7 */
+    RULE_PATTERN,   /* list-mailbox; text: UTF-8 with its wildcards; `malformed` */
+    RULE_BASE64,    /* text as it came; "=" is the empty one (RFC 4959) */
+    RULE_NUMBER,    /* number: 32 bits */
+    RULE_NUMBER64,  /* number: 63 bits (RFC 7162) */
+    RULE_SET,       /* set: a sequence set */
+    RULE_FLAGS,     /* flags: in parentheses, or bare ones up to the end */
+    RULE_FLAG_LIST, /* flags: in parentheses only */
+    RULE_DATE,      /* date: seconds at 0:00 of the day, no zone */
+    RULE_DATE_TIME, /* date: seconds since 1970 UTC */
+    RULE_SECTION,   /* section: "[...]" of BODY */
+    RULE_PARTIAL,   /* partial: "<offset.count>" */
+    RULE_STREAM,    /* number: a literal that is not kept but streamed to the handler */
+    RULE_WORD,      /* word: the value of the row; items: what its rules gave */
+    RULE_LIST,      /* "(" rules ")"; items */
+    RULE_CHOICE,    /* the first of the rules that can begin here; gives that one's node */
 };
 
 enum { /* flags of a rule */
-    RULE_OPTIONAL = 1,
-    RULE_MANY = 2,  /* once or more, parted by blanks: one node of this kind, items are the matches */
-    RULE_TIGHT = 4, /* no blank before it */
+       RULE_OPTIONAL = 1,
+       RULE_MANY =
+           2, /* once or more, parted by blanks: one node of this kind, items are the matches */
+       RULE_TIGHT = 4, /* no blank before it */
 };
 
 struct rule {
@@ -57,7 +58,7 @@ struct rule {
 };
 
 struct word {
-    const char *name;         /* upper case; NULL ends the table */
+    const char *name; /* upper case; NULL ends the table */
     int value;
     const struct rule *rules; /* of what follows, a blank before the first unless it is tight */
 };
@@ -111,7 +112,7 @@ struct parse_limits {
     unsigned literals; /* of one command */
     unsigned nesting;
     unsigned arguments;
-    unsigned set;      /* ranges */
+    unsigned set; /* ranges */
 };
 
 enum parse_result {
@@ -171,8 +172,8 @@ enum status_word {
 enum search_word {
     SEARCH_CHARSET = 1,
     SEARCH_ALL,
-    SEARCH_FLAG,     /* of the flag words, the row's value is this + the system flag's bit << 8 */
-    SEARCH_UNFLAG,   /* the same, not set */
+    SEARCH_FLAG,   /* of the flag words, the row's value is this + the system flag's bit << 8 */
+    SEARCH_UNFLAG, /* the same, not set */
     SEARCH_NEW,
     SEARCH_OLD,
     SEARCH_RECENT,

@@ -8,10 +8,11 @@
 #include "lib/mime/header.h"
 #include "lib/mime/text.h"
 
-#define DAY 86400
+#define DAY   86400
 #define CHUNK ((size_t)64 << 10)
 
-/* --- compiling --------------------------------------------------------------------------------- */
+/* --- compiling ---------------------------------------------------------------------------------
+ */
 
 struct compiler {
     struct search_tree *tree;
@@ -59,8 +60,8 @@ static const struct {
     enum search_word word;
     const char *name;
 } field_keys[] = {
-    {SEARCH_BCC, "Bcc"}, {SEARCH_CC, "Cc"}, {SEARCH_FROM, "From"}, {SEARCH_SUBJECT, "Subject"},
-    {SEARCH_TO, "To"},
+    {SEARCH_BCC, "Bcc"},         {SEARCH_CC, "Cc"}, {SEARCH_FROM, "From"},
+    {SEARCH_SUBJECT, "Subject"}, {SEARCH_TO, "To"},
 };
 
 static void compile_field(struct compiler *c, struct search_node *node, const struct arg *arg)
@@ -197,7 +198,8 @@ void search_tree_done(struct search_tree *t)
     t->root = NULL;
 }
 
-/* --- evaluating -------------------------------------------------------------------------------- */
+/* --- evaluating --------------------------------------------------------------------------------
+ */
 
 /* One message while it is looked at. */
 struct subject {

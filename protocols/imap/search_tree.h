@@ -18,7 +18,7 @@ struct search_node {
     unsigned cost;
     struct search_node **children;
     size_t n;
-    struct uidset uids;  /* SEARCH_UID, also of sequence numbers */
+    struct uidset uids; /* SEARCH_UID, also of sequence numbers */
     uint64_t number;
     int64_t date;
     struct slice name, key; /* field or keyword; what is looked for, UTF-8 */

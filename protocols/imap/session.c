@@ -19,7 +19,7 @@
 #include "lib/base/mem.h"
 #include "protocols/imap/impl.h"
 
-#define BIT(phase) (1u << (phase))
+#define BIT(phase)    (1u << (phase))
 #define LITERAL_INPUT ((size_t)64 << 10) /* bytes of a streamed literal that wait here at most */
 
 static void step_greeting(struct imap *im);
@@ -111,8 +111,8 @@ void imap_set_phase(struct imap *im, enum imap_phase to)
 
 uint64_t imap_message_max(const struct imap *im)
 {
-    uint64_t max = MIN(im->service->settings.message_max,
-                       mail_settings(im->service->mail)->message_max);
+    uint64_t max =
+        MIN(im->service->settings.message_max, mail_settings(im->service->mail)->message_max);
 
     return im->user.message_size ? MIN(max, im->user.message_size) : max;
 }
@@ -135,7 +135,8 @@ void imap_bye(struct imap *im, const char *code, const char *text)
     close_now(im);
 }
 
-/* --- the command under way --------------------------------------------------------------------- */
+/* --- the command under way ---------------------------------------------------------------------
+ */
 
 static void touch(struct imap *im)
 {
@@ -279,7 +280,8 @@ static void literal_begins(struct imap *im, int result)
     handled(im, result);
 }
 
-/* --- steps ------------------------------------------------------------------------------------- */
+/* --- steps -------------------------------------------------------------------------------------
+ */
 
 static void step_nothing(struct imap *im)
 {
@@ -304,8 +306,8 @@ static bool expired(struct imap *im)
 {
     if (ready(im) || clock_mono_ms() < im->deadline_ms)
         return false;
-    imap_bye(im, NULL, im->state == IMAP_NOT_AUTHENTICATED ? "Too slow to log in"
-                                                           : "Idle for too long");
+    imap_bye(im, NULL,
+             im->state == IMAP_NOT_AUTHENTICATED ? "Too slow to log in" : "Idle for too long");
     return true;
 }
 
@@ -313,9 +315,8 @@ static enum parser_event parse(struct imap *im)
 {
     struct command *cmd = &im->cmd;
     size_t used;
-    enum parser_event event =
-        parser_next(&im->parser, buf_slice(&im->s.in), imap_command_find, im, &cmd->arena,
-                    &cmd->parsed, &used, &cmd->err);
+    enum parser_event event = parser_next(&im->parser, buf_slice(&im->s.in), imap_command_find, im,
+                                          &cmd->arena, &cmd->parsed, &used, &cmd->err);
 
     buf_consume(&im->s.in, used);
     return event;
@@ -455,7 +456,8 @@ static void step_idle(struct imap *im)
         imap_bye(im, "NONEXISTENT", "The selected mailbox was deleted");
 }
 
-/* --- what the pump calls ----------------------------------------------------------------------- */
+/* --- what the pump calls -----------------------------------------------------------------------
+ */
 
 static bool imap_ready(struct session *s)
 {

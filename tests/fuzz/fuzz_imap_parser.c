@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The parser of IMAP commands alone. The first byte says how the rest is cut; however it is cut, the
- * same must come out as in one piece. */
+/* The parser of IMAP commands alone. The first byte says how the rest is cut; however it is cut,
+ * the same must come out as in one piece. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Whole IMAP sessions over a node in memory: two that are logged in and have INBOX selected, and one
- * that is not. The first byte of a line says whose it is ('2': the second, '3': the third; else the
- * first), the rest is sent. The node lives for a number of inputs and is made anew then. */
+/* Whole IMAP sessions over a node in memory: two that are logged in and have INBOX selected, and
+ * one that is not. The first byte of a line says whose it is ('2': the second, '3': the third; else
+ * the first), the rest is sent. The node lives for a number of inputs and is made anew then. */
 #include <stdlib.h>
 
 #include "lib/base/log.h"

@@ -28,14 +28,22 @@ static void measure(struct drive *d, const char *command, unsigned messages)
 int main(int argc, char **argv)
 {
     static const char *const commands[] = {
-        "SELECT INBOX",          "FETCH 1:* FLAGS",
-        "FETCH 1:* FLAGS",       "FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE)",
-        "FETCH 1:* ENVELOPE",    "FETCH 1:* ENVELOPE",
-        "FETCH 1:* BODYSTRUCTURE", "FETCH 1:* BODY.PEEK[HEADER.FIELDS (FROM SUBJECT)]",
-        "FETCH 1:* BODY.PEEK[]", "UID SEARCH UNSEEN",
-        "UID SEARCH FROM ann",   "UID SEARCH BODY nothing",
-        "STORE 1:* +FLAGS.SILENT (\\Seen)", "STORE 1:* +FLAGS (\\Flagged)",
-        "UID COPY 1:* Archive",  "STATUS Archive (MESSAGES)",
+        "SELECT INBOX",
+        "FETCH 1:* FLAGS",
+        "FETCH 1:* FLAGS",
+        "FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE)",
+        "FETCH 1:* ENVELOPE",
+        "FETCH 1:* ENVELOPE",
+        "FETCH 1:* BODYSTRUCTURE",
+        "FETCH 1:* BODY.PEEK[HEADER.FIELDS (FROM SUBJECT)]",
+        "FETCH 1:* BODY.PEEK[]",
+        "UID SEARCH UNSEEN",
+        "UID SEARCH FROM ann",
+        "UID SEARCH BODY nothing",
+        "STORE 1:* +FLAGS.SILENT (\\Seen)",
+        "STORE 1:* +FLAGS (\\Flagged)",
+        "UID COPY 1:* Archive",
+        "STATUS Archive (MESSAGES)",
     };
     unsigned n = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 100000;
     struct imap_world *w = imap_world_new();

@@ -109,7 +109,8 @@ void drive_pump(struct drive *d)
 
 void drive_init(struct drive *d, struct session *s)
 {
-    *d = (struct drive){.s = s, .unsent = buf_make(BUF_MAX_DEFAULT), .got = buf_make(BUF_MAX_DEFAULT)};
+    *d = (struct drive){
+        .s = s, .unsent = buf_make(BUF_MAX_DEFAULT), .got = buf_make(BUF_MAX_DEFAULT)};
     s->wake = wake;
     s->pump = d;
     step(d);

@@ -59,8 +59,7 @@ static void make_account(struct imap_world *w)
     };
     struct error err = {0};
 
-    must(directory_account_add(w->directory, &joe, prepare, w, &w->account, &err), &err,
-         "account");
+    must(directory_account_add(w->directory, &joe, prepare, w, &w->account, &err), &err, "account");
 }
 
 struct imap_world *imap_world_new(void)
@@ -136,12 +135,14 @@ static struct prepared *make_message(struct imap_world *w, unsigned number)
 
 bool imap_world_append(struct imap_world *w, struct slice mailbox, struct slice bytes)
 {
-    struct intent intent = {
-        .kind = INTENT_APPEND,
-        .name = mailbox,
-        .prepared = prepare_bytes(w, bytes),
-        .date = 760000000,
-    }, *list = &intent;
+    struct intent intent =
+                      {
+                          .kind = INTENT_APPEND,
+                          .name = mailbox,
+                          .prepared = prepare_bytes(w, bytes),
+                          .date = 760000000,
+                      },
+                  *list = &intent;
     struct error err = {0};
     int r;
 

@@ -9,7 +9,7 @@
 #include "lib/base/mem.h"
 
 #define CONNECTIONS 9
-#define WAIT_MS 5000 /* for what other threads do: hints */
+#define WAIT_MS     5000 /* for what other threads do: hints */
 
 struct run {
     const struct run_ops *ops;
@@ -121,7 +121,8 @@ static bool nothing_left(struct run *run, const struct transcript_step *step)
     return true;
 }
 
-/* --- directives -------------------------------------------------------------------------------- */
+/* --- directives --------------------------------------------------------------------------------
+ */
 
 static struct slice first_word(struct slice s, struct slice *ret_rest)
 {
@@ -171,7 +172,8 @@ static bool directive(struct run *run, const struct transcript_step *step)
     return ok || fail(run, step, "directive failed", step->text);
 }
 
-/* --- one run ----------------------------------------------------------------------------------- */
+/* --- one run -----------------------------------------------------------------------------------
+ */
 
 /* All the client's lines up to the next of another kind or connection. */
 static bool send_from(struct run *run, size_t *at)

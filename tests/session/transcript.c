@@ -7,7 +7,8 @@
 #include "lib/base/codec.h"
 #include "lib/base/mem.h"
 
-/* --- reading ----------------------------------------------------------------------------------- */
+/* --- reading -----------------------------------------------------------------------------------
+ */
 
 static bool read_file(const char *path, struct buf *out)
 {
@@ -87,7 +88,8 @@ void transcript_done(struct transcript *t)
     t->steps = NULL;
 }
 
-/* --- ${...} ------------------------------------------------------------------------------------ */
+/* --- ${...} ------------------------------------------------------------------------------------
+ */
 
 /* The inside of "${...}" at the front; its length with the braces in *ret_n. */
 static bool token(struct slice s, struct slice *ret, size_t *ret_n)

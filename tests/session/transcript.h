@@ -21,8 +21,8 @@ struct transcript_step {
     enum transcript_kind kind;
     unsigned connection; /* from 1 */
     bool no_line_end;
-    unsigned line;       /* in the file */
-    struct slice text;   /* in the transcript's bytes; directives: all behind the "@" */
+    unsigned line;     /* in the file */
+    struct slice text; /* in the transcript's bytes; directives: all behind the "@" */
 };
 
 struct transcript {

@@ -19,10 +19,18 @@ static const struct {
     const char *name;
     const struct rule *rules;
 } verbs[] = {
-    {"NOOP", imap_rules_none},       {"LOGIN", imap_rules_login},   {"LIST", imap_rules_list},
-    {"APPEND", imap_rules_append},   {"FETCH", imap_rules_fetch},   {"STORE", imap_rules_store},
-    {"SEARCH", imap_rules_search},   {"UID FETCH", imap_rules_fetch}, {"ID", imap_rules_id},
-    {"SELECT", imap_rules_select},   {"STATUS", imap_rules_status}, {"CREATE", imap_rules_create},
+    {"NOOP", imap_rules_none},
+    {"LOGIN", imap_rules_login},
+    {"LIST", imap_rules_list},
+    {"APPEND", imap_rules_append},
+    {"FETCH", imap_rules_fetch},
+    {"STORE", imap_rules_store},
+    {"SEARCH", imap_rules_search},
+    {"UID FETCH", imap_rules_fetch},
+    {"ID", imap_rules_id},
+    {"SELECT", imap_rules_select},
+    {"STATUS", imap_rules_status},
+    {"CREATE", imap_rules_create},
     {"AUTHENTICATE", imap_rules_authenticate},
 };
 
@@ -38,7 +46,8 @@ static const struct rule *find(void *ctx, struct slice name, const void **ret_ve
     return NULL;
 }
 
-/* --- the tree as text, for comparing ------------------------------------------------------------ */
+/* --- the tree as text, for comparing ------------------------------------------------------------
+ */
 
 static void dump(const struct arg *a, struct buf *out)
 {
@@ -100,7 +109,8 @@ static void dump_command(const struct parsed *c, struct buf *out)
     buf_add_byte(out, '\n');
 }
 
-/* --- driving it by cuts ------------------------------------------------------------------------- */
+/* --- driving it by cuts -------------------------------------------------------------------------
+ */
 
 /* One event, told in `out`; bytes used are taken from `in`. False: waits for more. */
 static bool one(struct parser *p, struct buf *in, struct buf *out)
@@ -166,13 +176,15 @@ static const struct {
     {"a LOGIN joe pass\r\n", "a LOGIN 'joe' 'pass'\n"},
     {"a LOGIN \"jo\\\"e\\\\\" \"\"\r\n", "a LOGIN 'jo\"e\\' ''\n"},
     {"a LOGIN \"j\xc3\xb6\" x\r\n", "a LOGIN 'j\xc3\xb6' 'x'\n"},
-    {"a LOGIN \"joe x\r\n", "a BAD Expected a quote at the end of the string, but the command ends\n"},
+    {"a LOGIN \"joe x\r\n",
+     "a BAD Expected a quote at the end of the string, but the command ends\n"},
     {"a LOGIN joe\r\n", "a BAD Expected a password, but the command ends\n"},
     {"a LOGIN {3}\r\njoe {4+}\r\npass\r\nb NOOP\r\n", "+\na LOGIN 'joe' 'pass'\nb NOOP\n"},
     {"a LOGIN {3}\r\njoe {0}\r\n\r\n", "+\n+\na LOGIN 'joe' ''\n"},
     {"a LOGIN {101}\r\n", "a BAD This literal may be 100 bytes long\n"},
     {"a LOGIN {101+}\r\n"
-     "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789\n"
+     "012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012"
+     "3456789\n"
      " x\r\nb NOOP\r\n",
      "a BAD This literal may be 100 bytes long\nb NOOP\n"},
     {"a LOGIN {9999999999+}\r\n", "a FATAL This literal is too large to be read and dropped\n"},
@@ -227,7 +239,8 @@ static const struct {
      "a SEARCH - (w12(@2678400) w10(@2764800))\n"},
     {"a SEARCH ON 30-Feb-1970\r\n",
      "a BAD Expected a date like 1-Feb-1994, but the command ends\n"},
-    {"a SEARCH MODSEQ \"/flags/\\\\draft\" all 620\r\n", "a SEARCH - (w19('/flags/\\draft' w3 620))\n"},
+    {"a SEARCH MODSEQ \"/flags/\\\\draft\" all 620\r\n",
+     "a SEARCH - (w19('/flags/\\draft' w3 620))\n"},
     {"a SEARCH NOT NOT NOT NOT NOT NOT NOT NOT NOT ALL\r\n",
      "a BAD Too many levels of nesting: 8 are taken\n"},
     {"a SEARCH ((((((((((ALL))))))))))\r\n", "a BAD Too many levels of nesting: 8 are taken\n"},
@@ -236,7 +249,8 @@ static const struct {
     {"a APPEND {1+}\r\nx {5+}\r\nhello {2+}\r\nyo\r\nb NOOP\r\n",
      "a APPEND 'x' - - 5\nhello|\nmore\nyo|\nmore\nb NOOP\n"},
     {"a APPEND x hello\r\n", "a BAD Expected a literal before 'h' (argument byte 3)\n"},
-    {"a APPEND x {5}x\r\n", "a BAD Expected a line end behind a literal's } before 'x' (argument byte 6)\n"},
+    {"a APPEND x {5}x\r\n",
+     "a BAD Expected a line end behind a literal's } before 'x' (argument byte 6)\n"},
     {"a AUTHENTICATE PLAIN\r\n", "a AUTHENTICATE 'PLAIN' -\n"},
     {"a AUTHENTICATE PLAIN =\r\n", "a AUTHENTICATE 'PLAIN' '='\n"},
     {"a AUTHENTICATE PLAIN AGEA\r\n", "a AUTHENTICATE 'PLAIN' 'AGEA'\n"},
@@ -305,7 +319,9 @@ Test(parser, refuses_nul_in_literals_and_atoms)
     struct buf out = buf_make(BUF_MAX_DEFAULT);
 
     run(S(in), sizeof in, 1, &out);
-    cr_assert_str_eq(buf_cstr(&out), "a BAD Expected no NUL in a literal before 'x' (argument byte 7)\n"
-                                     "b BAD Expected a password at argument byte 2\nc NOOP\n", "%s", buf_cstr(&out));
+    cr_assert_str_eq(buf_cstr(&out),
+                     "a BAD Expected no NUL in a literal before 'x' (argument byte 7)\n"
+                     "b BAD Expected a password at argument byte 2\nc NOOP\n",
+                     "%s", buf_cstr(&out));
     buf_done(&out);
 }
