@@ -8,6 +8,7 @@
 #include "lib/mail/snapshot_format_impl.h"
 
 #define ZSTD_LEVEL 3
+#define ROW_LEAST 8 /* bytes of a message before packing: seven columns, one of them of two bytes */
 #define DATE_MAX ((int64_t)1 << 40) /* as in record.c */
 
 int damaged(const char *what, struct error *err)
@@ -389,7 +390,7 @@ static int decode_rows(struct slice bytes, const struct segment_ref *ref, struct
     if (cursor_varint(&in) != ref->mailbox || cursor_varint(&in) != ref->first ||
         cursor_varint(&in) != ref->last || cursor_varint(&in) != ref->count || in.bad)
         return error_set(err, ERR_INTERNAL, "a segment is not the one that the manifest names");
-    if (!ref->count || ref->count > SEGMENT_MESSAGES)
+    if (!ref->count || ref->count > SEGMENT_MESSAGES || ref->count > cursor_left(&in) / ROW_LEAST)
         return damaged("a segment", err);
     columns_init(&c, ref->count);
     get_dictionary(&in, &c.arena, &d, t, c.n);
