@@ -61,7 +61,8 @@ static bool wait_deadline(struct drive *d)
     int64_t left = d->s->want.deadline_ms - clock_mono_ms();
     struct timespec pause = {0, 1000000 * (left > 0 ? (long)MIN(left, (int64_t)SOON_MS) : 0)};
 
-    if (!d->s->want.deadline_ms || left > SOON_MS)
+    /* one that the client could still meet is left to run out while somebody waits for a line */
+    if (!d->s->want.deadline_ms || left > (d->s->want.input ? 0 : SOON_MS))
         return false;
     nanosleep(&pause, NULL);
     d->events |= SESSION_DEADLINE;

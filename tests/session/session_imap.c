@@ -4,6 +4,8 @@
  *   @select N NAME      the same, and selects
  *   @fill NAME n        n messages into a mailbox
  *   @append NAME text   a message; ${...} as in C lines
+ *   @limit NAME n       before any connection: login-timeout, idle-timeout, keepalive (ms),
+ *                       connections (of one account)
  *   @store down|up|lost the store refuses everything; works; loses the replies to log inserts
  */
 #include <stdio.h>
@@ -87,6 +89,28 @@ static bool append(struct imap_world *w, struct slice mailbox, struct slice text
     return ok;
 }
 
+static bool limit(struct imap_world *w, struct slice name, struct slice value)
+{
+    struct imap_settings *s = &w->settings;
+    uint64_t n;
+
+    if (!slice_to_u64(value, 1000000, &n))
+        return false;
+    if (slice_eq(name, S("login-timeout")))
+        s->login_timeout_ms = (int64_t)n;
+    else if (slice_eq(name, S("idle-timeout")))
+        s->idle_timeout_ms = (int64_t)n;
+    else if (slice_eq(name, S("keepalive")))
+        s->keepalive_ms = (int64_t)n;
+    else if (slice_eq(name, S("connections")))
+        s->user_connections = (unsigned)n;
+    else
+        return false;
+    imap_service_free(w->service);
+    w->service = imap_service_new(s, w->mail, w->auth);
+    return true;
+}
+
 static bool directive(void *world, struct run *run, struct slice word, struct slice rest)
 {
     ssize_t blank = slice_find(rest, ' ');
@@ -102,6 +126,8 @@ static bool directive(void *world, struct run *run, struct slice word, struct sl
         return slice_to_u64(after, 1000000, &n) && imap_world_fill(world, first, (unsigned)n);
     if (slice_eq(word, S("append")))
         return append(world, first, after);
+    if (slice_eq(word, S("limit")))
+        return limit(world, first, after);
     if (slice_eq(word, S("store")))
         return set_store(world, rest);
     return false;
