@@ -65,6 +65,19 @@ static void on_need(void *ctx, uint64_t mailbox, uint32_t first, uint32_t last)
     load(l->shelf, state_mailbox(l->st, mailbox), first, last);
 }
 
+/* Only what the manifest in the store names may be left as it is: all else may be swept. */
+static void check_named(const struct shelf *shelf, const struct segment_ref *ref)
+{
+    const struct segment_ref *named;
+    size_t n, at = 0;
+
+    cr_assert_not_null(shelf->manifest);
+    named = manifest_segments(shelf->manifest, &n);
+    while (at < n && !same_ref(&named[at], ref))
+        at++;
+    cr_assert_lt(at, n, "a segment is not written again that the manifest does not name");
+}
+
 static void save(struct shelf *shelf, struct state **st, uint32_t random)
 {
     CLEANUP(buf_done) struct buf head = buf_make(BUF_MAX_DEFAULT), body = buf_make(BUF_MAX_DEFAULT);
@@ -82,8 +95,10 @@ static void save(struct shelf *shelf, struct state **st, uint32_t random)
     for (size_t i = 0; i < plan.n; i++) {
         struct stored *s;
 
-        if (!plan.items[i].write)
+        if (!plan.items[i].write) {
+            check_named(shelf, &plan.items[i].ref);
             continue;
+        }
         s = VEC_PUSH(shelf);
         s->ref = plan.items[i].ref;
         s->bytes = buf_make(BUF_MAX_DEFAULT);
