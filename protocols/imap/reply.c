@@ -179,10 +179,27 @@ void imap_write_flags(struct buf *out, const struct flagset *flags)
     buf_add_byte(out, ')');
 }
 
+static void put_digits(uint8_t *p, int v, int n)
+{
+    for (int i = n - 1; i >= 0; i--, v /= 10)
+        p[i] = (uint8_t)('0' + v % 10);
+}
+
+/* By hand: printf would be half of what a FETCH of many messages costs. */
 void imap_write_date(struct buf *out, int64_t seconds)
 {
+    static const char form[] = "\"00-Jan-0000 00:00:00 +0000\"";
     struct civil c = civil_from_unix(seconds, 0);
+    uint8_t *p = buf_reserve(out, sizeof form - 1);
 
-    buf_printf(out, "\"%02d-%s-%04d %02d:%02d:%02d +0000\"", c.day, clock_month_names[c.month - 1],
-               c.year, c.hour, c.minute, c.second);
+    if (!p)
+        return;
+    memcpy(p, form, sizeof form - 1);
+    put_digits(p + 1, c.day, 2);
+    memcpy(p + 4, clock_month_names[c.month - 1], 3);
+    put_digits(p + 8, c.year, 4);
+    put_digits(p + 13, c.hour, 2);
+    put_digits(p + 16, c.minute, 2);
+    put_digits(p + 19, c.second, 2);
+    out->n += sizeof form - 1;
 }
