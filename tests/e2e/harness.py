@@ -297,6 +297,9 @@ auth = {{ plaintext_without_tls = {"true" if plaintext else "false"};
         """By LMTP; Failed unless every recipient is answered 250."""
         with self.lmtp() as lmtp:
             refused = lmtp.sendmail(sender, to, message)
+            for _ in [] if isinstance(to, str) else to[1:]:  # smtplib reads one reply only
+                if (reply := lmtp.getreply())[0] != 250:
+                    refused[reply] = reply
         check(not refused, f'delivered to all: {refused}')
 
 
