@@ -136,7 +136,7 @@ static void finish_numbers(struct conf *c)
     if (c->threads.loops == 0)
         c->threads.loops = n;
     if (c->threads.workers == 0)
-        c->threads.workers = MAX(4 * n, 16u);
+        c->threads.workers = MAX(16 * n, 64u);
     if (c->auth.hash_threads == 0)
         c->auth.hash_threads = n;
 }

@@ -90,8 +90,8 @@ const struct conf_row conf_rows[] = {
     {"threads.loops", CONF_UINT, AT(threads.loops), "0", .max = 256,
      .help = "Threads that move bytes between clients and memory; 0: one for each core."},
     {"threads.workers", CONF_UINT, AT(threads.workers), "0", .max = 1024,
-     .help = "Threads that run commands and wait for the store; 0: four for each core, and 16 at "
-             "least."},
+     .help = "Threads that run commands and wait for the store: so many commands can be under way at "
+             "once, and so many deliveries share one commit; 0: 16 for each core, and 64 at least."},
 
     {"proxy", CONF_SECTION, .help = "Load balancers in front."},
     {"proxy.networks", CONF_NETWORKS, AT(proxy.networks), "[]", .max = 256,

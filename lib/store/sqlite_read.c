@@ -19,6 +19,15 @@ static void give_back(struct sqlite *q, struct sq_conn *c)
     pthread_mutex_unlock(&q->pool_lock);
 }
 
+/* A read takes a core and no time on the wire, so that more connections than this would only hold
+ * more caches. */
+#define READERS_MAX 16
+
+static int readers_max(const struct sqlite *q)
+{
+    return MIN(q->store.settings.pool_size, READERS_MAX);
+}
+
 /* An idle connection, or NULL with the right to open one, or -1. */
 static int wait_for_reader(struct sqlite *q, struct sq_conn **ret_conn)
 {
@@ -26,7 +35,7 @@ static int wait_for_reader(struct sqlite *q, struct sq_conn **ret_conn)
     int r = 0;
 
     pthread_mutex_lock(&q->pool_lock);
-    while (LIST_EMPTY(&q->idle) && q->readers >= q->store.settings.pool_size && r != ETIMEDOUT)
+    while (LIST_EMPTY(&q->idle) && q->readers >= readers_max(q) && r != ETIMEDOUT)
         r = pthread_cond_timedwait(&q->returned, &q->pool_lock, &end);
     *ret_conn = LIST_FIRST(&q->idle);
     if (*ret_conn)
@@ -43,7 +52,7 @@ static int borrow(struct sqlite *q, struct sq_conn **ret_conn, struct error *err
 
     if (wait_for_reader(q, ret_conn) < 0)
         return error_set(err, ERR_UNAVAILABLE, "all %d connections to %s are busy",
-                         q->store.settings.pool_size, q->path);
+                         readers_max(q), q->path);
     if (*ret_conn)
         return 0;
     r = sq_conn_open(q, ret_conn, err);
