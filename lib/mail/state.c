@@ -46,8 +46,10 @@ void mailbox_unref(struct mailbox *box)
 
 static struct mailbox *mailbox_copy(const struct mailbox *old)
 {
-    struct mailbox *box = mem_dup(old, sizeof *old);
+    struct mailbox *box = NEW(struct mailbox);
 
+    /* All but the count of references, which others may be changing. */
+    memcpy(&box->id, &old->id, sizeof *box - offsetof(struct mailbox, id));
     box->refs = 1;
     box->name = mem_strdup(old->name);
     box->segments = mem_dup(old->segments, old->n_segments * sizeof(struct segment *));
@@ -295,8 +297,10 @@ struct state *state_new_empty(uint64_t account)
 
 struct state *state_copy(const struct state *old)
 {
-    struct state *st = mem_dup(old, sizeof *old);
+    struct state *st = NEW(struct state);
 
+    /* All but the count of references, which others may be changing. */
+    memcpy(&st->account, &old->account, sizeof *st - offsetof(struct state, account));
     st->refs = 1;
     st->mailboxes = mem_dup(old->mailboxes, old->n_mailboxes * sizeof(struct mailbox *));
     st->name_hashes = mem_dup(old->name_hashes, old->n_mailboxes * sizeof *old->name_hashes);

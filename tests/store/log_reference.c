@@ -445,7 +445,7 @@ void reference_observe(struct reference *r)
                                           .from = KEY_SLICE(from),
                                           .to = KEY_SLICE(to),
                                           .parts = STORE_HEAD,
-                                          .level = STORE_LINEARIZABLE},
+                                          .level = STORE_MAJORITY},
                     &docs, NULL) < 0)
         return;
     for (size_t i = 0; i < docs.n; i++)
