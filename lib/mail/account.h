@@ -98,7 +98,7 @@ struct mail {
     pthread_mutex_t stop_lock;
     pthread_cond_t stop_changed;
     uint64_t broken; /* for the model check: rules broken on purpose, see mail_break */
-    bool coarse_ids; /* for the model check: message ids that often collide */
+    _Atomic uint64_t coarse_dice; /* for the model check: message ids that often collide; 0: no */
 };
 
 /* --- mail.c ---------------------------------------------------------------------------------- */

@@ -36,6 +36,14 @@ static void forget_id(struct pending *p)
     p->tried = false;
 }
 
+/* Repeatable, and with little choice, so that ids collide. */
+static uint64_t coarse_random(struct mail *mail)
+{
+    uint64_t dice = atomic_fetch_add(&mail->coarse_dice, 2);
+
+    return (dice * 0x9e3779b97f4a7c15u) >> 60;
+}
+
 static void ensure_id(struct mail *mail, struct pending *p)
 {
     uint16_t random;
@@ -46,8 +54,8 @@ static void ensure_id(struct mail *mail, struct pending *p)
     random_bytes(p->tag, sizeof p->tag);
     p->born = mail_clock(mail);
     p->message = (uint64_t)p->born << 16 | random;
-    if (mail->coarse_ids)
-        p->message = ((uint64_t)p->born / 3600000) << 16 | (random & 15);
+    if (mail->coarse_dice)
+        p->message = ((uint64_t)p->born / 3600000) << 16 | coarse_random(mail);
 }
 
 /* An id that is too old, stored or not, is given up. */

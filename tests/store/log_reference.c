@@ -464,24 +464,24 @@ const struct ref_state *reference_at(const struct reference *r, uint64_t seq)
     return seq < r->states.n ? r->states.items[seq] : NULL;
 }
 
-uint64_t reference_applied_uid(const struct reference *r, uint32_t size, uint64_t *ret_mailbox,
-                               uint32_t *ret_uid)
+bool reference_applied(const struct reference *r, uint32_t size)
 {
-    for (size_t i = r->arrivals.n; i-- > 0;)
-        if (r->arrivals.items[i].size == size) {
-            *ret_mailbox = r->arrivals.items[i].mailbox;
-            *ret_uid = r->arrivals.items[i].uid;
-            return r->arrivals.items[i].seq;
-        }
-    return 0;
+    for (size_t i = 0; i < r->arrivals.n; i++)
+        if (r->arrivals.items[i].size == size)
+            return true;
+    return false;
 }
 
-uint64_t reference_applied(const struct reference *r, uint32_t size)
+bool reference_applied_at(const struct reference *r, uint32_t size, uint64_t seq,
+                          uint64_t *ret_mailbox, uint32_t *ret_uid)
 {
-    uint64_t mailbox;
-    uint32_t uid;
-
-    return reference_applied_uid(r, size, &mailbox, &uid);
+    for (size_t i = 0; i < r->arrivals.n; i++)
+        if (r->arrivals.items[i].size == size && r->arrivals.items[i].seq == seq) {
+            *ret_mailbox = r->arrivals.items[i].mailbox;
+            *ret_uid = r->arrivals.items[i].uid;
+            return true;
+        }
+    return false;
 }
 
 void reference_compare(struct reference *r, const struct state *st, const char *whose)

@@ -52,9 +52,10 @@ uint64_t reference_head(const struct reference *r);
 const struct ref_state *reference_at(const struct reference *r, uint64_t seq);
 const struct ref_box *ref_box_by_id(const struct ref_state *s, uint64_t id);
 const struct ref_message *ref_message_by_uid(const struct ref_box *box, uint32_t uid);
-/* Where the message of that size came in (sizes are unique): 0: nowhere. */
-uint64_t reference_applied(const struct reference *r, uint32_t size);
-uint64_t reference_applied_uid(const struct reference *r, uint32_t size, uint64_t *ret_mailbox,
-                               uint32_t *ret_uid);
+/* Did the message of that size ever come in? (Sizes are unique.) */
+bool reference_applied(const struct reference *r, uint32_t size);
+/* Did it by record seq, and where? */
+bool reference_applied_at(const struct reference *r, uint32_t size, uint64_t seq,
+                          uint64_t *ret_mailbox, uint32_t *ret_uid);
 /* Everything of the state on a node (loaded) must be what it is here at that seq (I6, I25). */
 void reference_compare(struct reference *r, const struct state *st, const char *whose);
