@@ -117,7 +117,8 @@ static int run(struct cmd *c, int argc, char **argv)
         else
             check_one(&k, account.id);
     }
-    summary(&k);
+    if (all || k.accounts)
+        summary(&k);
     if (k.worst)
         return k.worst;
     return k.total.problems > k.total.repaired ? CMD_SOFTWARE : CMD_OK;
