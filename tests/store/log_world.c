@@ -267,7 +267,9 @@ static enum fault on_call(void *ctx, const char *verb, enum store_table table)
     }
     if (chance(d, 4))
         jump(w, 1 + (int64_t)(roll(d) % (chance(d, 500) ? 10 : 60)));
-    if (w->depth < DEPTH_MAX && chance(d, 4))
+    /* Best just before a record goes out: all that it relies on grows old. */
+    if (w->depth < DEPTH_MAX &&
+        chance(d, table == STORE_LOG && strcmp(verb, "insert") == 0 ? 20 : 3))
         doze(w, n, d);
     if (chance(d, 3)) {
         n->dead = true;
