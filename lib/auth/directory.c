@@ -29,6 +29,7 @@ struct directory *directory_new(struct store *store, const struct directory_opti
     d->store = store;
     d->options = *options;
     d->options.default_domain = mem_strdup(domain);
+    d->cache = store_is_atomic(store) ? NULL : directory_cache_new();
     return d;
 }
 
@@ -36,6 +37,7 @@ void directory_free(struct directory *d)
 {
     if (!d)
         return;
+    directory_cache_free(d->cache);
     free((char *)d->options.default_domain);
     free(d);
 }

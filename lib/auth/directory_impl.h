@@ -9,12 +9,24 @@
 struct directory {
     struct store *store;
     struct directory_options options; /* default_domain: own copy, normalised, never NULL */
+    struct directory_cache *cache;    /* NULL: the store is in this process, no cache */
 };
 
 static inline const struct directory_options *directory_options(const struct directory *d)
 {
     return &d->options;
 }
+
+/* ---- recipients remembered (directory_cache.c); any thread ---- */
+
+struct directory_cache *directory_cache_new(void);
+void directory_cache_free(struct directory_cache *c);                 /* NULL is fine */
+uint64_t directory_cache_reset(struct directory_cache *c);            /* NULL is fine */
+/* Into the arena. False: not remembered; hand *ret_changes to put. */
+bool directory_cache_get(struct directory_cache *c, const char *key, struct arena *a,
+                         struct directory_recipient **ret, size_t *ret_n, uint64_t *ret_changes);
+void directory_cache_put(struct directory_cache *c, const char *key,
+                         const struct directory_recipient *items, size_t n, uint64_t changes);
 
 /* ---- values (directory_value.c) ---- */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* Who gets the mail for an address: aliases are followed level by level, each level with one read
- * of the store for all its addresses; then one read for all accounts. A plain user costs two. */
+ * of the store for all its addresses; then one read for all accounts. A plain user costs two, or none
+ * where the store is across the network and the answer a second old at most (directory_cache.c). */
 #include <string.h>
 
 #include "lib/auth/directory_impl.h"
@@ -205,28 +206,42 @@ static int check_accounts(struct resolution *r, struct error *err)
     return ret < 0 ? ret : 0;
 }
 
-int directory_resolve(struct directory *d, struct slice text, unsigned flags, struct arena *a,
-                      struct directory_recipient **ret, size_t *ret_n, struct error *err)
+static int resolve(struct resolution *r, struct slice text, struct error *err)
 {
-    CLEANUP(resolution_done) struct resolution r = {.d = d, .arena = a, .flags = flags};
     struct step first;
-    int result = address_parse(d, text, false, a, &first.address, err);
+    int result = address_parse(r->d, text, false, r->arena, &first.address, err);
 
     if (result < 0)
         return result;
     first.detail = first.address.detail;
-    *VEC_PUSH(&r.now) = first;
-    *VEC_PUSH(&r.seen) = first.address.full;
-    result = take_levels(&r, err);
+    *VEC_PUSH(&r->now) = first;
+    *VEC_PUSH(&r->seen) = first.address.full;
+    result = take_levels(r, err);
     if (result == 0)
-        result = check_accounts(&r, err);
+        result = check_accounts(r, err);
+    if (result < 0 || r->found.n)
+        return result;
+    return r->disabled ? error_set(err, ERR_NOPERM, "the account is disabled")
+                       : error_set(err, ERR_NOTFOUND, "there is no such address here");
+}
+
+int directory_resolve(struct directory *d, struct slice text, unsigned flags, struct arena *a,
+                      struct directory_recipient **ret, size_t *ret_n, struct error *err)
+{
+    CLEANUP(resolution_done) struct resolution r = {.d = d, .arena = a, .flags = flags};
+    const char *key = arena_printf(a, "%u %.*s", flags, SLICE_FMT(text));
+    uint64_t changes = 0;
+    int result;
+
+    if (d->cache && directory_cache_get(d->cache, key, a, ret, ret_n, &changes))
+        return 0;
+    result = resolve(&r, text, err);
     if (result < 0)
         return result;
-    if (r.found.n == 0)
-        return r.disabled ? error_set(err, ERR_NOPERM, "the account is disabled")
-                          : error_set(err, ERR_NOTFOUND, "there is no such address here");
     *ret = arena_array(a, r.found.n, sizeof **ret);
     memcpy(*ret, r.found.items, r.found.n * sizeof **ret);
     *ret_n = r.found.n;
+    if (d->cache)
+        directory_cache_put(d->cache, key, *ret, *ret_n, changes);
     return 0;
 }

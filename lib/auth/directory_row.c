@@ -33,9 +33,16 @@ static int look(struct directory *d, enum store_table table, struct slice key, s
     return slice_eq(docs.items[0].head, value);
 }
 
+/* Whatever became of a change: nothing remembered from before it counts any more. */
+static void reset_cache(struct directory **d)
+{
+    directory_cache_reset((*d)->cache);
+}
+
 int row_insert(struct directory *d, enum store_table table, struct slice key, struct slice value,
                struct error *err)
 {
+    CLEANUP(reset_cache) struct directory *changed = d;
     struct store_item item = {.table = table, .key = key, .head = value};
     int64_t time;
     int r = store_insert(d->store, &item, 1, &time, err);
@@ -55,6 +62,7 @@ int row_insert(struct directory *d, enum store_table table, struct slice key, st
 int row_replace(struct directory *d, enum store_table table, struct slice key, uint64_t version,
                 struct slice value, uint64_t *ret_version, struct error *err)
 {
+    CLEANUP(reset_cache) struct directory *changed = d;
     struct store_change change = {
         .table = table, .key = key, .version = version, .set_head = true, .head = value};
     int64_t time;
@@ -71,6 +79,7 @@ int row_replace(struct directory *d, enum store_table table, struct slice key, u
 int row_remove(struct directory *d, enum store_table table, struct slice key, uint64_t version,
                struct error *err)
 {
+    CLEANUP(reset_cache) struct directory *changed = d;
     struct store_change change = {.table = table, .key = key, .version = version, .remove = true};
     CLEANUP(store_docs_done) struct store_docs docs = {0};
     int64_t time;
