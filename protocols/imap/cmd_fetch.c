@@ -9,6 +9,7 @@
  */
 #include <stdlib.h>
 
+#include "lib/base/clock.h"
 #include "lib/base/mem.h"
 #include "protocols/imap/fetch_part.h"
 #include "protocols/imap/impl.h"
@@ -16,7 +17,8 @@
 #define BATCH 256
 #define SEEN_BATCH_BYTES                                                                           \
     ((uint64_t)1 << 20) /* of messages that are marked \Seen ahead of sending */
-#define CHUNK ((size_t)64 << 10)
+#define CHUNK   ((size_t)64 << 10)
+#define WORK_MS 100 /* then others have their turn */
 
 struct item {
     enum fetch_word word;
@@ -28,13 +30,13 @@ struct item {
 struct fetched {
     uint32_t seq;
     struct message m;
-    bool tell_flags; /* \Seen was set by this FETCH, and FLAGS are not among the items */
+    bool seen_now; /* \Seen was set by this FETCH */
 };
 
 struct fetch {
     struct item *items; /* the command's arena's */
     size_t n_items;
-    bool digest, sets_seen, has_flags; /* what the items ask for */
+    bool digest, sets_seen, has_flags, has_modseq; /* what the items ask for */
     uint64_t changed_since;
     struct uidset uids;
     size_t range; /* first range of uids not looked at yet */
@@ -51,6 +53,7 @@ struct fetch {
 
     bool some_gone;
     struct error damage; /* the first message that could not be read */
+    int64_t until;       /* of this step's work */
 };
 
 static void fetch_free(void *context)
@@ -78,6 +81,7 @@ static void add_item(struct fetch *f, enum fetch_word word)
     f->items[f->n_items++] = (struct item){.word = word};
     f->digest |= word == FETCH_ENVELOPE || word == FETCH_BODY || word == FETCH_BODYSTRUCTURE;
     f->has_flags |= word == FETCH_FLAGS;
+    f->has_modseq |= word == FETCH_MODSEQ;
 }
 
 static int add_body(struct fetch *f, struct command *cmd, const struct arg *arg)
@@ -215,7 +219,7 @@ static void fill_batch(struct imap *im, struct fetch *f)
         }
         if (to->m.modseq <= f->changed_since)
             continue;
-        to->tell_flags = false;
+        to->seen_now = false;
         bytes += f->sets_seen ? to->m.size : 0;
         f->n++;
         to++;
@@ -230,7 +234,7 @@ static void look_again(struct imap *im, struct fetch *f, const struct uidset *se
         struct fetched *e = &f->batch[i];
 
         if (view_message(im->view, e->m.uid, &e->m, NULL) && uidset_has(seen, e->m.uid))
-            e->tell_flags = !f->has_flags;
+            e->seen_now = true;
     }
 }
 
@@ -455,14 +459,21 @@ static void write_end(struct imap *im, struct fetch *f)
     const struct fetched *e = &f->batch[f->at];
     struct buf *out = &im->s.out;
 
-    if (e->tell_flags) {
+    if (e->seen_now && !f->has_flags) {
         buf_add_byte(out, ' ');
         imap_write_flags(out, e->m.flags);
-        if (im->enabled & ENABLED_CONDSTORE)
-            buf_printf(out, " MODSEQ (%llu)", (unsigned long long)e->m.modseq);
         view_told(im->view, e->m.uid);
     }
+    /* RFC 7162 section 3.2: also where FLAGS were asked for */
+    if (e->seen_now && !f->has_modseq && im->enabled & ENABLED_CONDSTORE)
+        buf_printf(out, " MODSEQ (%llu)", (unsigned long long)e->m.modseq);
     buf_add_str(out, ")\r\n");
+}
+
+/* Thousands of items of one message, each a large header, are no reason to hold the worker. */
+static bool slice_is_full(const struct imap *im, const struct fetch *f)
+{
+    return im->s.out.n >= SESSION_SLICE || (f->digest && clock_mono_ms() >= f->until);
 }
 
 static int write_message(struct imap *im, struct fetch *f, struct error *err)
@@ -493,6 +504,10 @@ static int write_message(struct imap *im, struct fetch *f, struct error *err)
         r = write_item(im, f, &f->items[f->item++], err);
         if (r < 0)
             break;
+        if (f->item < f->n_items && slice_is_full(im, f)) {
+            r = RUN_AGAIN;
+            break;
+        }
     }
     f->streaming = r == RUN_AGAIN;
     return r;
@@ -555,7 +570,8 @@ int cmd_fetch(struct imap *im, struct command *cmd)
     if (r < 0)
         return r;
     f = cmd->context;
-    while (im->s.out.n < SESSION_SLICE) {
+    f->until = clock_mono_ms() + WORK_MS;
+    while (!slice_is_full(im, f)) {
         if (f->at == f->n) {
             r = next_batch(im, cmd, f);
             if (r < 0)

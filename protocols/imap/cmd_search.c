@@ -2,8 +2,8 @@
 /* SEARCH: RFC 3501 section 6.4.4, RFC 7162 section 3.1.5.
  *
  * Goes through the mailbox in batches: messages that may match by what the view knows, their
- * digests in one read, then the whole program on each. It gives way after a while of work, so that
- * a search through large contents holds no worker for longer.
+ * digests in one read, then the whole program on each. It gives way after a while of work, also
+ * within a message, so that a search through large contents holds no worker for longer.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -78,11 +78,12 @@ static struct uidset rest_of(const struct search *s)
     return rest;
 }
 
-static void fill_batch(struct imap *im, struct search *s)
+static void fill_batch(struct imap *im, struct search *s, int64_t until)
 {
     CLEANUP(uidset_done) struct uidset rest = rest_of(s);
     struct candidate *to = s->batch;
     struct view_iter i;
+    unsigned looked_at = 0;
     bool gone;
 
     s->n = s->at = 0;
@@ -92,23 +93,24 @@ static void fill_batch(struct imap *im, struct search *s)
     i = view_each(im->view, &rest);
     while (view_next(&i, &to->seq, &to->m, &gone)) {
         s->next_uid = to->m.uid + 1;
-        if (gone || !search_tree_may_match(&s->tree, &to->m))
-            continue;
-        to++;
-        if (++s->n == BATCH) {
+        if (!gone && search_tree_may_match(&s->tree, &to->m)) {
+            to++;
+            s->n++;
+        }
+        if (s->n == BATCH || (++looked_at % BATCH == 0 && clock_mono_ms() >= until)) {
             s->ended = false;
             return;
         }
     }
 }
 
-static int next_batch(struct imap *im, struct search *s, struct error *err)
+static int next_batch(struct imap *im, struct search *s, int64_t until, struct error *err)
 {
     uint64_t ids[BATCH];
 
     if (s->hold)
         hold_release(TAKE(s->hold));
-    fill_batch(im, s);
+    fill_batch(im, s, until);
     if (!s->n || s->tree.root->cost == 0)
         return 0;
     for (size_t i = 0; i < s->n; i++)
@@ -116,11 +118,13 @@ static int next_batch(struct imap *im, struct search *s, struct error *err)
     return message_digests(im->account, ids, s->n, s->digests, &s->hold, err);
 }
 
-static int look_at(struct imap *im, struct command *cmd, struct search *s)
+static int look_at(struct imap *im, struct command *cmd, struct search *s, int64_t until)
 {
     const struct candidate *c = &s->batch[s->at];
-    int r = search_tree_match(&s->tree, im->account, &c->m, s->digests[s->at], &cmd->err);
+    int r = search_tree_match(&s->tree, im->account, &c->m, s->digests[s->at], until, &cmd->err);
 
+    if (r == SEARCH_LATER)
+        return RUN_AGAIN;
     s->at++;
     if (r == -ERR_NOTFOUND || r == -ERR_INTERNAL) {
         s->some_gone = true;
@@ -158,10 +162,10 @@ int cmd_search(struct imap *im, struct command *cmd)
     for (;;) {
         if (s->at == s->n && s->ended)
             return end(im, cmd, s, 0);
-        r = s->at == s->n ? next_batch(im, s, &cmd->err) : look_at(im, cmd, s);
+        r = s->at == s->n ? next_batch(im, s, until, &cmd->err) : look_at(im, cmd, s, until);
         if (r < 0)
             return end(im, cmd, s, r);
-        if (im->s.out.n >= SESSION_SLICE || (s->tree.root->cost && clock_mono_ms() >= until))
+        if (r == RUN_AGAIN || im->s.out.n >= SESSION_SLICE || clock_mono_ms() >= until)
             return RUN_AGAIN;
     }
 }

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "lib/base/clock.h"
 #include "lib/base/mem.h"
 #include "lib/mime/charset.h"
 #include "lib/mime/header.h"
@@ -192,16 +193,11 @@ static void node_done(struct search_node *node)
         node_done(node->children[i]);
 }
 
-void search_tree_done(struct search_tree *t)
-{
-    node_done(t->root);
-    t->root = NULL;
-}
-
 /* --- evaluating --------------------------------------------------------------------------------
  */
 
-/* One message while it is looked at. */
+/* One message while it is looked at. It may take several turns: then the program runs again from
+ * its root, on what was found out in those before. */
 struct subject {
     struct search_tree *tree;
     struct account *account;
@@ -209,9 +205,40 @@ struct subject {
     struct slice digest;
     struct fetch_part part;
     bool opened, searched;
+    struct text_search *search; /* in the content, up to `at` */
+    uint64_t at;
     uint64_t found; /* bit i: text i is in it */
+    int64_t until;
+    bool worked; /* in this turn */
     struct error *err;
 };
+
+static void subject_free(struct subject *s)
+{
+    if (!s)
+        return;
+    if (s->opened)
+        fetch_part_done(&s->part);
+    if (s->search)
+        text_search_free(s->search);
+    free(s);
+}
+
+void search_tree_done(struct search_tree *t)
+{
+    subject_free(TAKE(t->subject));
+    node_done(t->root);
+    t->root = NULL;
+}
+
+/* A turn does something, however little. */
+static bool turn_is_over(struct subject *s)
+{
+    bool worked = s->worked;
+
+    s->worked = true;
+    return worked && clock_mono_ms() >= s->until;
+}
 
 static int64_t day_of(int64_t seconds)
 {
@@ -271,13 +298,26 @@ static int match_sent(struct subject *s, const struct search_node *node)
     return node->op == SEARCH_SENTON ? day == node->date : day >= node->date;
 }
 
-/* All BODY and TEXT keys in one pass over the content. */
-static int search_content(struct subject *s)
+/* The answer of a node that costs a look at the digest or the header; one look a message. */
+static int look(struct subject *s, struct search_node *node)
 {
-    CLEANUP(buf_done) struct buf chunk = buf_make(BUF_MAX_DEFAULT);
+    int r;
+
+    if (node->looked_at == s->tree->messages)
+        return node->answer;
+    if (turn_is_over(s))
+        return SEARCH_LATER;
+    r = node->op == SEARCH_HEADER ? match_field(s, node) : match_sent(s, node);
+    if (r < 0)
+        return r;
+    node->looked_at = s->tree->messages;
+    node->answer = r;
+    return r;
+}
+
+static int begin_content(struct subject *s)
+{
     enum text_where where[SEARCH_TEXTS_MAX];
-    struct text_search *search;
-    uint64_t size;
     int r = open_part(s);
 
     if (r == 0)
@@ -286,24 +326,40 @@ static int search_content(struct subject *s)
         return r;
     for (unsigned i = 0; i < s->tree->n_texts; i++)
         where[i] = (enum text_where)s->tree->where[i];
-    search = text_search_new(s->tree->texts, where, s->tree->n_texts);
+    s->search = text_search_new(s->tree->texts, where, s->tree->n_texts);
+    return 0;
+}
+
+/* All BODY and TEXT keys in one pass over the content. */
+static int search_content(struct subject *s)
+{
+    CLEANUP(buf_done) struct buf chunk = buf_make(BUF_MAX_DEFAULT);
+    int r = s->search ? 0 : begin_content(s);
+    uint64_t size;
+
+    if (r < 0)
+        return r;
     size = message_size(s->part.reader);
-    for (uint64_t at = 0; at < size && r == 0 && !text_search_done(search); at += CHUNK) {
+    for (; s->at < size && !text_search_done(s->search); s->at += CHUNK) {
+        if (turn_is_over(s))
+            return SEARCH_LATER;
         buf_reset(&chunk, CHUNK * 2);
-        r = message_read(s->part.reader, at, CHUNK, &chunk, s->err);
-        text_search_feed(search, buf_slice(&chunk));
+        r = message_read(s->part.reader, s->at, CHUNK, &chunk, s->err);
+        if (r < 0)
+            return r;
+        text_search_feed(s->search, buf_slice(&chunk));
     }
-    s->found = text_search_finish(search);
-    s->searched = r == 0;
-    text_search_free(search);
-    return r;
+    s->found = text_search_finish(s->search);
+    s->searched = true;
+    text_search_free(TAKE(s->search));
+    return 0;
 }
 
 static int match_text(struct subject *s, const struct search_node *node)
 {
     int r = s->searched ? 0 : search_content(s);
 
-    return r < 0 ? r : (int)(s->found >> node->text & 1);
+    return r ? r : (int)(s->found >> node->text & 1);
 }
 
 /* What needs no more than the view's data; the same rows serve search_tree_may_match. */
@@ -340,7 +396,7 @@ static bool match_cheap(const struct search_node *node, const struct message *m)
     }
 }
 
-static int match(struct subject *s, const struct search_node *node)
+static int match(struct subject *s, struct search_node *node)
 {
     int r;
 
@@ -357,13 +413,12 @@ static int match(struct subject *s, const struct search_node *node)
         return r == 0 ? match(s, node->children[1]) : r;
     case SEARCH_NOT:
         r = match(s, node->children[0]);
-        return r < 0 ? r : !r;
+        return r < 0 || r == SEARCH_LATER ? r : !r;
     case SEARCH_HEADER:
-        return match_field(s, node);
     case SEARCH_SENTBEFORE:
     case SEARCH_SENTON:
     case SEARCH_SENTSINCE:
-        return match_sent(s, node);
+        return look(s, node);
     case SEARCH_BODY:
     case SEARCH_TEXT:
         return match_text(s, node);
@@ -373,13 +428,22 @@ static int match(struct subject *s, const struct search_node *node)
 }
 
 int search_tree_match(struct search_tree *t, struct account *account, const struct message *m,
-                      struct slice digest, struct error *err)
+                      struct slice digest, int64_t until, struct error *err)
 {
-    struct subject s = {.tree = t, .account = account, .m = m, .digest = digest, .err = err};
-    int r = match(&s, t->root);
+    struct subject *s = t->subject;
+    int r;
 
-    if (s.opened)
-        fetch_part_done(&s.part);
+    if (!s) {
+        s = t->subject = NEW(struct subject);
+        *s = (struct subject){.tree = t, .account = account, .m = m, .digest = digest};
+        t->messages++;
+    }
+    s->until = until;
+    s->worked = false;
+    s->err = err;
+    r = match(s, t->root);
+    if (r != SEARCH_LATER)
+        subject_free(TAKE(t->subject));
     return r;
 }
 

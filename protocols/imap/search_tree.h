@@ -23,6 +23,8 @@ struct search_node {
     int64_t date;
     struct slice name, key; /* field or keyword; what is looked for, UTF-8 */
     unsigned text;          /* index of a BODY or TEXT key */
+    uint64_t looked_at;     /* the last message whose digest this node has looked at, */
+    bool answer;            /* and what it said */
 };
 
 struct search_tree {
@@ -31,6 +33,8 @@ struct search_tree {
     int where[SEARCH_TEXTS_MAX]; /* enum text_where */
     unsigned n_texts, terms;
     bool modseq; /* a MODSEQ key is in it */
+    uint64_t messages; /* looked at so far */
+    struct subject *subject; /* one that is half looked at */
 };
 
 /* Fills the tree from the parsed arguments; memory is the command's arena's, but the sets', which
@@ -38,8 +42,10 @@ struct search_tree {
 int search_tree_compile(struct search_tree *t, struct imap *im, struct command *cmd) MUST_USE;
 void search_tree_done(struct search_tree *t);
 
-/* 1 matches, 0 not, or an error of reading. */
+/* 1 matches, 0 not, or an error of reading. SEARCH_LATER: it is `until` (clock_mono_ms()) and the
+ * message is half looked at; call again with the same arguments, which must stay valid. */
+#define SEARCH_LATER 2
 int search_tree_match(struct search_tree *t, struct account *account, const struct message *m,
-                      struct slice digest, struct error *err) MUST_USE;
+                      struct slice digest, int64_t until, struct error *err) MUST_USE;
 /* Could it match, by what the view knows? For picking the messages whose digests are needed. */
 bool search_tree_may_match(const struct search_tree *t, const struct message *m);
