@@ -13,6 +13,8 @@
 #include "protocols/imap/impl.h"
 #include "protocols/imap/pattern.h"
 
+#define PATTERNS_MAX 50 /* of one LIST: each is tried on every name */
+
 struct entry {
     struct slice name;
     const struct mailbox *box; /* NULL: no mailbox of this name */
@@ -256,6 +258,8 @@ int cmd_list(struct imap *im, struct command *cmd)
         buf_add_str(&im->s.out, "* LIST (\\Noselect) \"/\" \"\"\r\n");
         return 0;
     }
+    if (args[2].kind == RULE_LIST && args[2].items[0].n > PATTERNS_MAX)
+        return imap_no(cmd, "LIMIT", "A LIST may have %d patterns", PATTERNS_MAX);
     r = account_refresh(im->account, &st, &cmd->err);
     if (r < 0)
         return r;

@@ -95,11 +95,8 @@ static int select_mailbox(struct imap *im, struct command *cmd, bool read_only)
     struct arg *args = cmd->parsed.args;
     const struct mailbox *box;
     struct state *st;
-    int r;
+    int r = account_refresh(im->account, &st, &cmd->err);
 
-    /* RFC 3501 section 6.3.1: also a SELECT that fails leaves no mailbox selected */
-    imap_unselect(im);
-    r = account_refresh(im->account, &st, &cmd->err);
     if (r < 0)
         return r;
     box = state_mailbox_named(st, args[0].text);

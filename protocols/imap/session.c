@@ -260,6 +260,9 @@ static int run(struct imap *im)
     struct command *cmd = &im->cmd;
 
     cmd->row = cmd->parsed.verb;
+    /* RFC 3501 section 6.3.1: also a SELECT that fails leaves no mailbox selected */
+    if (cmd->row->run == cmd_select || cmd->row->run == cmd_examine)
+        imap_unselect(im);
     if (any_malformed(cmd))
         return imap_no(cmd, "CANNOT", "A mailbox name is not modified UTF-7 (RFC 3501 5.1.3)");
     if (cmd->row->flags & CMD_NEEDS_WRITE && im->read_only)
