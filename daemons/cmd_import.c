@@ -116,8 +116,8 @@ static char *progress_path(struct cmd *c, uint64_t account, int argc, char **arg
         buf_printf(&text, "|%s", argv[i]);
     id_hash(buf_cstr(&text), hash);
     hex_encode(&name, slice_of(hash, 8));
-    if (mkdir(c->conf->data, 0700) < 0 || mkdir(folder, 0700) < 0) { /* there already, mostly */
-    }
+    (void)!mkdir(c->conf->data, 0700); /* both are there already, mostly; fopen will tell */
+    (void)!mkdir(folder, 0700);
     return mem_printf("%s/%s", folder, buf_cstr(&name));
 }
 

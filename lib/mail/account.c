@@ -154,10 +154,13 @@ static void check_now(struct pool_job *job)
 {
     struct check_job *check = CONTAINER_OF(job, struct check_job, job);
     struct account *a = check->account;
+    int r;
 
     a->checking = false;
-    if (account_catch_up(a, STORE_MAJORITY, NULL) < 0)
-        account_set_behind(a); /* unreachable: whoever needs it will say so */
+    r = account_catch_up(a, STORE_MAJORITY, NULL);
+    /* unreachable: whoever needs it will say so. No log: somebody here may be about to begin it */
+    if (r < 0 && r != -ERR_NOTFOUND)
+        account_set_behind(a);
     account_unref(a);
     free(check);
 }

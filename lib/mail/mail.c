@@ -292,6 +292,7 @@ static const struct {
     {"Junk", USE_JUNK}, {"Trash", USE_TRASH},   {"Archive", USE_ARCHIVE},
 };
 
+#define CREATE_TRIES 5
 #define FIRST_INTENTS (2 * ARRAY_LEN(first_mailboxes) + 3)
 
 struct first_record {
@@ -345,22 +346,33 @@ static void fill_first_record(struct first_record *f, struct account *a,
     f->list[f->n - 1]->in_one_record_with_next = false;
 }
 
+static int create_once(struct mail *mail, struct account *a,
+                       const struct mail_account_options *options, struct error *err)
+{
+    struct first_record first = {.n = 0};
+    int r = account_begin(a, err);
+
+    if (r < 0)
+        return r;
+    fill_first_record(&first, a, options);
+    mail_commit(mail, first.list, first.n);
+    r = first.intents[0].result;
+    if (r < 0)
+        error_set(err, (enum err)-r, "%s", first.intents[0].error.text);
+    for (size_t i = 0; i < first.n; i++)
+        intent_done(&first.intents[i]);
+    return r;
+}
+
+/* A look at the store between the beginning and the commit finds no account; then it begins again. */
 int mail_account_create(struct mail *mail, uint64_t account,
                         const struct mail_account_options *options, struct error *err)
 {
     struct account *a = account_get(mail, account);
-    struct first_record first = {.n = 0};
-    int r = account_begin(a, err);
+    int r = -ERR_NOTFOUND;
 
-    if (r == 0) {
-        fill_first_record(&first, a, options);
-        mail_commit(mail, first.list, first.n);
-        r = first.intents[0].result;
-        if (r < 0)
-            error_set(err, (enum err)-r, "%s", first.intents[0].error.text);
-        for (size_t i = 0; i < first.n; i++)
-            intent_done(&first.intents[i]);
-    }
+    for (int i = 0; i < CREATE_TRIES && r == -ERR_NOTFOUND; i++)
+        r = create_once(mail, a, options, err);
     account_unref(a);
     return r;
 }

@@ -82,7 +82,7 @@ class Command(unittest.TestCase):
         self.run_eider("domain", "add", "b.org")
         got = subprocess.run([EIDER, "account", "add", "-f", "-", "-c", self.conf],
                              input="\n".join(lines), text=True, capture_output=True, timeout=120)
-        self.assertEqual(got.returncode, EXISTS)
+        self.assertEqual(got.returncode, EXISTS, got.stderr)
         self.assertEqual(len(got.stdout.splitlines()), 201)
         for number in (203, 204, 206, 207):
             self.assertIn("stdin:%d: " % number, got.stderr)
