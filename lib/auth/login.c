@@ -46,6 +46,7 @@ struct auth {
     bool has_scram;
     struct password_gate *gate;
     struct limiter *limiter;
+    struct connections *connections;
     pthread_mutex_t lock; /* over the cache */
     struct cached *cache;
     struct cached_list by_use;
@@ -132,6 +133,7 @@ int auth_new(struct directory *directory, const struct auth_options *options, st
     auth->gate = password_gate_new(slots, slots * WAITING_PER_SLOT);
     auth->limiter =
         limiter_new(AUTH_FREE_FAILURES, options->failure_delay_ms, options->failure_delay_max_ms);
+    auth->connections = connections_new();
     pthread_mutex_init(&auth->lock, NULL);
     TAILQ_INIT(&auth->by_use);
     random_bytes(auth->cache_secret, sizeof auth->cache_secret);
@@ -156,6 +158,7 @@ void auth_free(struct auth *auth)
         cache_drop(auth, c);
     pthread_mutex_destroy(&auth->lock);
     limiter_free(auth->limiter);
+    connections_free(auth->connections);
     password_gate_free(auth->gate);
     secret_wipe(auth->fake_secret, sizeof auth->fake_secret);
     secret_wipe(auth->cache_secret, sizeof auth->cache_secret);
@@ -167,6 +170,11 @@ void auth_free(struct auth *auth)
 struct directory *auth_directory(const struct auth *auth)
 {
     return auth->directory;
+}
+
+struct connections *auth_connections(const struct auth *auth)
+{
+    return auth->connections;
 }
 
 bool auth_has_scram(const struct auth *auth)

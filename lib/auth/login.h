@@ -20,6 +20,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lib/auth/connections.h"
 #include "lib/auth/directory.h"
 #include "lib/auth/password.h"
 #include "lib/base/bytes.h"
@@ -46,6 +47,8 @@ int auth_new(struct directory *directory, const struct auth_options *options, st
              struct error *err) MUST_USE;
 void auth_free(struct auth *auth);
 struct directory *auth_directory(const struct auth *auth);
+/* Of all services that log in by it. */
+struct connections *auth_connections(const struct auth *auth);
 
 /* Who logged in, and what holds for him. */
 struct auth_user {

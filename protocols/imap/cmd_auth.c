@@ -25,12 +25,12 @@ static int logged_in(struct imap *im, struct command *cmd)
         im->user.connections ? im->user.connections : im->service->settings.user_connections;
     int r;
 
-    if (!imap_count_in(im->service, im->user.account, max))
+    if (!connections_in(auth_connections(im->service->auth), im->user.account, max))
         return imap_no(cmd, "LIMIT", "This account has too many connections");
     im->counted = true;
     r = account_open(im->service->mail, im->user.account, &im->account, &cmd->err);
     if (r < 0) {
-        imap_count_out(im->service, im->user.account);
+        connections_out(auth_connections(im->service->auth), im->user.account);
         im->counted = false;
         return r;
     }

@@ -32,7 +32,7 @@ struct imap_settings {
     unsigned search_terms_max; /* keys in one SEARCH */
     unsigned auth_failures;    /* then BYE */
     unsigned bad_commands;     /* in a row, then BYE */
-    unsigned user_connections; /* of one account in this service; 0: no limit */
+    unsigned user_connections; /* of one account in this process; 0: no limit */
     int64_t login_timeout_ms;  /* from the connection to the login */
     int64_t idle_timeout_ms;   /* without a command, after login; at least 30 min (RFC 3501 5.4) */
     int64_t keepalive_ms;      /* in IDLE: "* OK Still here" this often; 0: never */

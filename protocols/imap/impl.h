@@ -107,7 +107,6 @@ struct imap_service {
     struct mail *mail;
     struct auth *auth;
     struct parse_limits before_login, after_login;
-    struct connection_counts *counts;
 };
 
 struct imap {
@@ -126,7 +125,7 @@ struct imap {
     int64_t keepalive_at_ms; /* in IDLE */
 
     struct auth_user user;
-    bool counted; /* in service->counts */
+    bool counted; /* in auth_connections */
     struct account *account;
     struct sasl_exchange *sasl;
     struct watch *watch; /* while in IDLE */
@@ -198,9 +197,6 @@ bool imap_any_gone(const struct imap *im, const struct uidset *uids);
 /* --- service.c ---------------------------------------------------------------------------------
  */
 
-/* Counts a connection of an account; false: it has as many as it may. */
-bool imap_count_in(struct imap_service *service, uint64_t account, unsigned max);
-void imap_count_out(struct imap_service *service, uint64_t account);
 struct session *imap_session_open(struct session_service *service, const struct session_peer *peer);
 
 /* --- handlers ----------------------------------------------------------------------------------

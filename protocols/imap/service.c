@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "protocols/imap/imap.h"
 
-#include <pthread.h>
 #include <stdlib.h>
-#include <uthash.h>
 
 #include "lib/base/mem.h"
 #include "protocols/imap/impl.h"
@@ -12,17 +10,6 @@
  * base64 fits, and nothing that would cost memory. */
 #define BEFORE_LOGIN_COMMAND 8192
 #define BEFORE_LOGIN_LITERAL 2048
-
-struct connection_count {
-    uint64_t account;
-    unsigned n;
-    UT_hash_handle hh;
-};
-
-struct connection_counts {
-    pthread_mutex_t lock;
-    struct connection_count *table; /* by account: random ids, nobody chooses them */
-};
 
 void imap_settings_default(struct imap_settings *settings)
 {
@@ -70,8 +57,6 @@ struct session_service *imap_service_new(const struct imap_settings *settings, s
     service->before_login.literal = MIN(settings->literal_max, (uint32_t)BEFORE_LOGIN_LITERAL);
     service->before_login.arguments = MIN(settings->arguments_max, 200u);
     service->before_login.literals = 60; /* ID has 30 pairs (RFC 2971 section 3.3) */
-    service->counts = NEW(struct connection_counts);
-    pthread_mutex_init(&service->counts->lock, NULL);
     service->service = (struct session_service){
         .name = "imap",
         .refusal = "* BYE [LIMIT] Too many connections\r\n",
@@ -83,47 +68,6 @@ struct session_service *imap_service_new(const struct imap_settings *settings, s
 
 void imap_service_free(struct session_service *service)
 {
-    struct imap_service *is;
-
-    if (!service)
-        return;
-    is = service->context;
-    pthread_mutex_destroy(&is->counts->lock);
-    free(is->counts);
-    free(is);
-}
-
-bool imap_count_in(struct imap_service *service, uint64_t account, unsigned max)
-{
-    struct connection_counts *counts = service->counts;
-    struct connection_count *c;
-    bool in = true;
-
-    pthread_mutex_lock(&counts->lock);
-    HASH_FIND(hh, counts->table, &account, sizeof account, c);
-    if (!c) {
-        c = NEW(struct connection_count);
-        c->account = account;
-        HASH_ADD(hh, counts->table, account, sizeof c->account, c);
-    }
-    if (max && c->n >= max)
-        in = false;
-    else
-        c->n++;
-    pthread_mutex_unlock(&counts->lock);
-    return in;
-}
-
-void imap_count_out(struct imap_service *service, uint64_t account)
-{
-    struct connection_counts *counts = service->counts;
-    struct connection_count *c;
-
-    pthread_mutex_lock(&counts->lock);
-    HASH_FIND(hh, counts->table, &account, sizeof account, c);
-    if (c && --c->n == 0) {
-        HASH_DEL(counts->table, c);
-        free(c);
-    }
-    pthread_mutex_unlock(&counts->lock);
+    if (service)
+        free(service->context);
 }

@@ -304,10 +304,10 @@ static bool ready(const struct imap *im)
     return phases[im->phase].input && parser_ready(&im->parser, buf_slice(&im->s.in));
 }
 
-/* Nothing to do, and the client's time is over. */
+/* Nothing to do, and the client's time is over. The time to log in is not made longer by commands. */
 static bool expired(struct imap *im)
 {
-    if (ready(im) || clock_mono_ms() < im->deadline_ms)
+    if (clock_mono_ms() < im->deadline_ms || (ready(im) && im->state != IMAP_NOT_AUTHENTICATED))
         return false;
     imap_bye(im, NULL,
              im->state == IMAP_NOT_AUTHENTICATED ? "Too slow to log in" : "Idle for too long");
@@ -528,7 +528,7 @@ static void imap_free(struct session *s)
     if (im->account)
         account_unref(im->account);
     if (im->counted)
-        imap_count_out(im->service, im->user.account);
+        connections_out(auth_connections(im->service->auth), im->user.account);
     buf_done(&im->s.in);
     buf_done(&im->s.out);
     free(im);
