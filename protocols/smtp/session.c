@@ -328,7 +328,9 @@ static void cmd_rcpt(struct smtp_session *s, struct slice rest)
         bad(s, 501, "5.5.2", "Say RCPT TO:<address>");
         return;
     }
-    if (s->t.recipients.n >= s->service->settings.recipients_max) {
+    /* refused ones count too: they have cost a lookup, and memory until the transaction ends */
+    if (s->t.recipients.n >= s->service->settings.recipients_max ||
+        s->t.refused >= s->service->settings.recipients_max) {
         REPLY(s, 452, "4.5.3", "Too many recipients in one transaction: send again for the rest");
         return;
     }
@@ -344,6 +346,8 @@ static void cmd_rcpt(struct smtp_session *s, struct slice rest)
         *VEC_PUSH(&s->t.recipients) = recipient;
         if (s->state == STATE_MAIL)
             set_state(s, STATE_RCPT);
+    } else {
+        s->t.refused++;
     }
     send_reply(s, &reply);
 }

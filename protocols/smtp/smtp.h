@@ -49,6 +49,7 @@ struct smtp_transaction {
     enum smtp_body body;
     bool utf8;          /* SMTPUTF8 */
     VEC(struct smtp_recipient) recipients; /* accepted ones */
+    unsigned refused;   /* recipients */
     const char *helo;   /* what the client called itself */
     const struct session_peer *peer;
     const struct smtp_settings *settings;

@@ -109,6 +109,10 @@ static const struct {
     {"LHLO c\r\nMAIL FROM:<a>\r\nRCPT TO:<1>\r\nRCPT TO:<2>\r\nRCPT TO:<3>\r\nRCPT TO:<4>\r\nRSET\r\nRCPT TO:<1>\r\n",
      "250 2.1.0 Sender accepted\r\n250 2.1.5 Recipient accepted\r\n250 2.1.5 Recipient accepted\r\n250 2.1.5 Recipient accepted\r\n"
      "452 4.5.3 Too many recipients in one transaction: send again for the rest\r\n250 2.0.0 Forgotten\r\n503 5.5.1 MAIL comes before RCPT\r\n", ""},
+    /* I35: refused ones are counted too */
+    {"LHLO c\r\nMAIL FROM:<a>\r\nRCPT TO:<x>\r\nRCPT TO:<nobody>\r\nRCPT TO:<nobody>\r\nRCPT TO:<nobody>\r\nRCPT TO:<y>\r\n",
+     "250 2.1.0 Sender accepted\r\n250 2.1.5 Recipient accepted\r\n550 5.1.1 No such user\r\n550 5.1.1 No such user\r\n"
+     "550 5.1.1 No such user\r\n452 4.5.3 Too many recipients in one transaction: send again for the rest\r\n", ""},
     {"STARTTLS\r\nLHLO c\r\nMAIL FROM:<a> BODY=BINARYMIME\r\nRCPT TO:<x>\r\nDATA\r\nRCPT TO:<x> NOTIFY=NEVER\r\nVRFY x\r\n",
      "503 5.5.1 TLS is not offered\r\n",
      ""},
