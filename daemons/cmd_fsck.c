@@ -69,6 +69,29 @@ static void check_every(struct check *k)
         k->worst = cmd_fail(k->c, NULL);
 }
 
+static void directory_fault(void *ctx, enum directory_fault fault, uint64_t account,
+                            const char *address, bool repaired)
+{
+    static const char *const names[] = {
+        [DIRECTORY_UNREACHABLE] = "login address does not lead to the account",
+        [DIRECTORY_DANGLING] = "address of an account that is not there",
+        [DIRECTORY_SECOND_ADDRESS] = "login address that is not the account's any more",
+        [DIRECTORY_CLOSING_ADDRESS] = "address of a deleted account",
+        [DIRECTORY_DAMAGED] = "entry of the directory that cannot be read",
+    };
+    struct check *k = ctx;
+
+    k->total.problems++;
+    k->total.repaired += repaired;
+    found(ctx, account, names[fault], slice_str(address ? address : ""), repaired);
+}
+
+static void check_directory(struct check *k)
+{
+    if (directory_check(k->c->directory, k->options.repair, directory_fault, k, &k->c->error) < 0)
+        k->worst = cmd_fail(k->c, "directory");
+}
+
 static void summary(const struct check *k)
 {
     const struct fsck_result *t = &k->total;
@@ -107,8 +130,10 @@ static int run(struct cmd *c, int argc, char **argv)
                                       .repair = cmd_option(c, OPT_REPAIR, NULL),
                                       .found = found,
                                       .ctx = &k};
-    if (all)
+    if (all) {
         check_every(&k);
+        check_directory(&k);
+    }
     for (int i = 0; i < argc; i++) {
         struct directory_account account;
 
@@ -129,8 +154,9 @@ const struct command cmd_fsck = {
     .usage = "[OPTION...] {LOGIN... | --all}",
     .brief = "check what is stored of an account",
     .help = "Folds the log again, compares it with the snapshot and the counters, reads every "
-            "message back and checks its hashes, and looks for messages that nobody names. Can be "
-            "run while servers run.\n"
+            "message back and checks its hashes, and looks for messages that nobody names; with "
+            "--all also whether addresses and accounts agree. Can be run while servers run; an "
+            "account that is being made at the moment may look unfinished.\n"
             "Exit code 70 means that problems were found and are still there.",
     .options = options,
     .json = true,

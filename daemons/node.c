@@ -58,6 +58,17 @@ static int open_auth(struct node *node, struct error *err)
     return auth_new(node->directory, &options, &node->auth, err);
 }
 
+/* The account's mail is gone; what remained in the directory kept its id from being used again. */
+static void forget_account(void *node_, uint64_t account)
+{
+    struct node *node = node_;
+    struct error err = {0};
+    int rc = directory_account_forget(node->directory, account, &err);
+
+    if (rc < 0 && rc != -ERR_NOTFOUND)
+        log_text(LOG_WARN_, "sweep", "a deleted account stays in the directory: %s", err.text);
+}
+
 static int open_mail(struct node *node, struct error *err)
 {
     struct mail_settings settings;
@@ -65,7 +76,7 @@ static int open_mail(struct node *node, struct error *err)
     settings_mail(node->conf, &settings);
     int rc = mail_new(node->store, node->bus, &settings, &node->mail, err);
     if (rc == 0)
-        node->sweeper = sweeper_start(node->mail, SWEEP_PAUSE_MS);
+        node->sweeper = sweeper_start(node->mail, SWEEP_PAUSE_MS, forget_account, node);
     return rc;
 }
 

@@ -333,6 +333,8 @@ int sweep_all(struct mail *mail, struct swept *swept, struct error *err)
 struct sweeper {
     struct mail *mail;
     int pause_ms;
+    void (*erased)(void *ctx, uint64_t account);
+    void *ctx;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -377,7 +379,11 @@ static bool sweep_round(struct sweeper *s, struct swept *swept)
     int r;
 
     while (sweep_next_account(s->mail, account, &account, &err) == 0) {
+        uint64_t erased = swept->erased;
+
         note_trouble("account", sweep_patiently(s->mail, account, swept, &err), &err);
+        if (swept->erased > erased && s->erased)
+            s->erased(s->ctx, account);
         if (!pause_for(s, s->pause_ms))
             return false;
     }
@@ -412,12 +418,15 @@ static void *sweeper_main(void *arg)
     return NULL;
 }
 
-struct sweeper *sweeper_start(struct mail *mail, int pause_ms)
+struct sweeper *sweeper_start(struct mail *mail, int pause_ms,
+                              void (*erased)(void *ctx, uint64_t account), void *ctx)
 {
     struct sweeper *s = NEW(struct sweeper);
 
     s->mail = mail;
     s->pause_ms = pause_ms > 0 ? pause_ms : 1000;
+    s->erased = erased;
+    s->ctx = ctx;
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->changed, NULL);
     if (pthread_create(&s->thread, NULL, sweeper_main, s) == 0)

@@ -26,6 +26,8 @@ int sweep_next_account(struct mail *mail, uint64_t after, uint64_t *ret_account,
 /* All accounts and all blobs once. For tests, `eider fsck --all` and the background. */
 int sweep_all(struct mail *mail, struct swept *swept, struct error *err) MUST_USE;
 
-/* The thread that goes round, gently: one account each pause_ms (default 1,000). */
-struct sweeper *sweeper_start(struct mail *mail, int pause_ms);
+/* The thread that goes round, gently: one account each pause_ms (default 1,000). erased (may be NULL) is
+ * told, in that thread, of each deleted account of which nothing is left: its directory entry can go. */
+struct sweeper *sweeper_start(struct mail *mail, int pause_ms,
+                              void (*erased)(void *ctx, uint64_t account), void *ctx);
 void sweeper_stop(struct sweeper *s); /* NULL is fine */
