@@ -21,7 +21,12 @@ def start(folder, ports, *more):
              '--imaps-port', str(ports[1]), '--lmtp-port', str(ports[2]), *more]
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                             env={**os.environ, 'EIDER_BUILD': str(BIN.parent.parent)},
-                            start_new_session=True)
+                            start_new_session=True, preexec_fn=interruptible)
+
+
+def interruptible():
+    """What runs in the background of a script ignores SIGINT, and so would all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def read_until_ready(process):
