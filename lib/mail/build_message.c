@@ -94,7 +94,7 @@ int judge_append(struct builder *b, struct build_item *item)
     op->uid = it->uid = box->sum.uidnext;
     op->message = item->message;
     op->size = (uint32_t)item->size;
-    op->date = it->date ? it->date : b->work->t_ms / 1000;
+    op->date = it->date || it->has_date ? it->date : b->work->t_ms / 1000;
     op->add = flags;
     op->has_delivery = it->kind == INTENT_DELIVER;
     memcpy(op->delivery, it->delivery, DELIVERY_HASH_SIZE);

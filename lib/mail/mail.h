@@ -121,7 +121,8 @@ struct intent {
     struct prepared *prepared; /* append, deliver */
     struct flags flags;    /* append, deliver, flags */
     enum flags_how how;
-    int64_t date;          /* append, deliver: INTERNALDATE; 0: store time now */
+    int64_t date;          /* append, deliver: INTERNALDATE; 0: store time now, but with has_date */
+    bool has_date;         /* the beginning of 1970 */
     uint8_t delivery[DELIVERY_HASH_SIZE]; /* deliver */
     struct uidset uids;    /* flags, expunge, copy, move: not owned */
     bool only_deleted;     /* expunge: only those with \Deleted (EXPUNGE, CLOSE, UID EXPUNGE) */

@@ -14,6 +14,7 @@
 struct appended {
     struct prepared *prepared;
     struct flags flags; /* the command's arena's */
+    bool has_date;
     int64_t date;
 };
 
@@ -21,6 +22,7 @@ struct append {
     struct slice mailbox;          /* the command's arena's */
     struct message_writer *writer; /* of the message that is coming in */
     struct flags flags;
+    bool has_date;
     int64_t date;
     VEC(struct appended) messages;
 };
@@ -59,7 +61,8 @@ static int begin_message(struct imap *im, struct command *cmd, const struct arg 
     if (a->messages.n == APPEND_MESSAGES)
         return imap_no(cmd, "LIMIT", "%d messages can be appended at once", APPEND_MESSAGES);
     a->flags = args[0].flags;
-    a->date = args[1].kind ? args[1].date : 0;
+    a->has_date = args[1].kind;
+    a->date = a->has_date ? args[1].date : 0;
     a->writer = message_writer_new(im->service->mail);
     if (im->phase != PHASE_LITERAL)
         imap_set_phase(im, PHASE_LITERAL);
@@ -99,7 +102,7 @@ static int end_message(struct command *cmd)
     message_writer_free(TAKE(a->writer));
     if (r < 0)
         return r;
-    *VEC_PUSH(&a->messages) = (struct appended){prepared, a->flags, a->date};
+    *VEC_PUSH(&a->messages) = (struct appended){prepared, a->flags, a->has_date, a->date};
     return 0;
 }
 
@@ -132,6 +135,7 @@ static int commit(struct imap *im, struct command *cmd)
             .name = a->mailbox,
             .prepared = a->messages.items[i].prepared,
             .flags = a->messages.items[i].flags,
+            .has_date = a->messages.items[i].has_date,
             .date = a->messages.items[i].date,
             .in_one_record_with_next = i + 1 < n,
         };

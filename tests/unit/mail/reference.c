@@ -178,7 +178,7 @@ static void do_append(struct ref *r, const struct build_item *item, struct ref_b
         x->result = -ERR_QUOTA;
         return;
     }
-    m.date = it->date ? it->date : r->t_ms / 1000;
+    m.date = it->date || it->has_date ? it->date : r->t_ms / 1000;
     x->uid = box->uidnext;
     put(r, box, m);
     r->ops++;
