@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* STORE and EXPUNGE: RFC 3501 sections 6.4.3 and 6.4.6, RFC 4315 section 2.1, RFC 7162. */
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "lib/base/mem.h"
 #include "protocols/imap/impl.h"
@@ -32,21 +33,54 @@ static void code_modified(struct imap *im, struct command *cmd, const struct uid
     cmd->text = "Others were quicker with some of them";
 }
 
-/* RFC 7162 section 3.1.3: with CONDSTORE the new MODSEQ is told also for .SILENT. */
-static void tell_modseqs(struct imap *im, const struct uidset *done)
+/* What is still to be told of a STORE with .SILENT. */
+struct telling {
+    struct uidset done;
+    uint32_t next; /* those below have been told */
+    bool some_gone;
+};
+
+static void telling_free(void *context)
 {
+    struct telling *t = context;
+
+    uidset_done(&t->done);
+    free(t);
+}
+
+static int end(struct command *cmd, bool some_gone)
+{
+    return some_gone ? imap_no(cmd, "EXPUNGEISSUED", "Some of the messages are expunged") : 0;
+}
+
+/* RFC 7162 section 3.1.3: with CONDSTORE the new MODSEQ is told also for .SILENT. */
+static int tell_modseqs(struct imap *im, struct command *cmd)
+{
+    struct telling *t = cmd->context;
+    size_t from = uidset_search(&t->done, t->next);
+    struct uidset rest = {.items = t->done.items + from, .n = t->done.n - from};
     struct message m;
     uint32_t seq;
     bool gone;
 
-    for (struct view_iter i = view_each(im->view, done); view_next(&i, &seq, &m, &gone);)
+    if (!rest.n)
+        return end(cmd, t->some_gone);
+    rest.items[0].first = MAX(rest.items[0].first, t->next);
+    for (struct view_iter i = view_each(im->view, &rest); view_next(&i, &seq, &m, &gone);) {
+        t->next = m.uid;
+        if (im->s.out.n >= SESSION_SLICE)
+            return RUN_AGAIN;
         if (!gone)
             buf_printf(&im->s.out, "* %u FETCH (UID %u MODSEQ (%" PRIu64 "))\r\n", seq, m.uid,
                        m.modseq);
+    }
+    return end(cmd, t->some_gone);
 }
 
-static int stored(struct imap *im, struct command *cmd, struct intent *intent, bool silent)
+static int stored(struct imap *im, struct command *cmd, struct intent *intent, bool silent,
+                  bool some_gone)
 {
+    struct telling *t;
     int r;
 
     if (silent)
@@ -54,19 +88,23 @@ static int stored(struct imap *im, struct command *cmd, struct intent *intent, b
     r = imap_update(im, false, &cmd->err);
     if (r < 0 && r != -ERR_NOTFOUND)
         return r;
+    code_modified(im, cmd, &intent->late);
     if (!silent)
         view_tell(im->view, &intent->uids);
-    else if (im->enabled & ENABLED_CONDSTORE && r == 0)
-        tell_modseqs(im, &intent->done);
-    code_modified(im, cmd, &intent->late);
-    return 0;
+    if (!silent || r < 0 || !(im->enabled & ENABLED_CONDSTORE))
+        return end(cmd, some_gone);
+    t = NEW(struct telling);
+    *t = (struct telling){.done = uidset_copy(&intent->done), .next = 1, .some_gone = some_gone};
+    cmd->context = t;
+    cmd->context_free = telling_free;
+    return tell_modseqs(im, cmd);
 }
 
 int cmd_store(struct imap *im, struct command *cmd)
 {
     struct arg *args = cmd->parsed.args;
     const struct arg *modifiers = args[1].kind ? &args[1].items[0] : NULL;
-    bool silent = args[2].word & STORE_SILENT, some_gone;
+    bool some_gone;
     CLEANUP(uidset_done) struct uidset uids = {0};
     CLEANUP(intent_done)
     struct intent intent = {
@@ -76,8 +114,11 @@ int cmd_store(struct imap *im, struct command *cmd)
         .how = how_of(args[2].word & ~STORE_SILENT),
         .has_since = modifiers != NULL,
     };
-    int r = imap_resolve_set(im, cmd, &args[0], &uids);
+    int r;
 
+    if (cmd->context)
+        return tell_modseqs(im, cmd);
+    r = imap_resolve_set(im, cmd, &args[0], &uids);
     if (r < 0)
         return r;
     for (size_t i = 0; modifiers && i < modifiers->n; i++)
@@ -89,11 +130,7 @@ int cmd_store(struct imap *im, struct command *cmd)
     some_gone = !(cmd->row->flags & CMD_UID) && imap_any_gone(im, &uids);
     intent.uids = uids;
     r = imap_commit(im, cmd, &intent);
-    if (r == 0)
-        r = stored(im, cmd, &intent, silent);
-    if (r == 0 && some_gone)
-        return imap_no(cmd, "EXPUNGEISSUED", "Some of the messages are expunged");
-    return r;
+    return r < 0 ? r : stored(im, cmd, &intent, args[2].word & STORE_SILENT, some_gone);
 }
 
 int cmd_expunge(struct imap *im, struct command *cmd)
