@@ -36,7 +36,7 @@ static struct parse_limits limits_of(const struct imap_settings *s)
         .command = s->command_max,
         .literal = s->literal_max,
         .stream = s->message_max,
-        .literals = 1000,
+        .literals = 200, /* what is before each is parsed again */
         .nesting = s->nesting_max,
         .arguments = s->arguments_max,
         .set = s->set_max,
