@@ -267,8 +267,19 @@ static void note_changed(void *ctx, const struct message *m)
         uidset_add(&u->view->dirty, m->uid);
 }
 
+/* A client that gives no EXPUNGE a chance must not keep all versions there ever were. */
+static void forget_oldest(struct view *v)
+{
+    uidset_done(&v->burials.items[0].uids);
+    mailbox_unref(v->burials.items[0].version);
+    v->burials.n--;
+    memmove(v->burials.items, v->burials.items + 1, v->burials.n * sizeof *v->burials.items);
+}
+
 static void bury(struct view *v, struct uidset *gone, struct mailbox *version)
 {
+    if (v->burials.n == VIEW_BURIALS_MAX)
+        forget_oldest(v);
     uidset_add_all(&v->ghosts, gone);
     count_ghosts(v);
     for (size_t i = 0; v->dirty.n && i < gone->n; i++)

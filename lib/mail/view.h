@@ -22,6 +22,10 @@
 
 struct view;
 
+/* Updates with expunged messages of which the last data is kept until they are told. Of those before, the uid alone is
+ * known: view_message says false, view_next gives a message with id 0. */
+#define VIEW_BURIALS_MAX 500
+
 /* Takes its own reference to box. */
 struct view *view_open(struct mailbox *box);
 void view_free(struct view *v); /* NULL is fine */

@@ -217,6 +217,10 @@ static void fill_batch(struct imap *im, struct fetch *f)
             f->range = f->uids.n;
             return;
         }
+        if (gone && !to->m.id) { /* nothing is known of it any more */
+            f->some_gone = true;
+            continue;
+        }
         if (to->m.modseq <= f->changed_since)
             continue;
         to->seen_now = false;

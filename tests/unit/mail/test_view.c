@@ -278,6 +278,42 @@ Test(view, silence_covers_the_own_change_only)
     world_done(&w);
 }
 
+Test(view, I35_old_versions_are_let_go, .timeout = 100)
+{
+    struct intent *it;
+    struct mailbox *box;
+    struct message m;
+    struct world w;
+    struct view *v;
+    uint32_t last = VIEW_BURIALS_MAX + 10;
+    bool gone;
+
+    world_init(&w, 5, 0);
+    for (uint32_t i = 0; i < last; i++) {
+        w.n = 1;
+        w.intents[0] = (struct intent){.kind = INTENT_APPEND, .name = S("INBOX"), .done = w.intents[0].done};
+        w.items[0] = (struct build_item){&w.intents[0], (uint64_t)i + 1, 1};
+        world_commit(&w);
+    }
+    box = inbox(&w);
+    v = view_open(box);
+    mailbox_unref(box);
+    for (uint32_t uid = 1; uid <= last; uid++) {
+        store(&w, FLAGS_ADD, FLAG_DELETED, uid, uid);
+        it = &w.intents[0];
+        it->kind = INTENT_EXPUNGE;
+        world_commit(&w);
+        box = inbox(&w);
+        view_update(v, box);
+        mailbox_unref(box);
+    }
+    cr_assert(view_count(v) == last && view_seq(v, 1) == 1 && view_seq(v, last) == last);
+    cr_assert(!view_message(v, 1, &m, &gone) && gone && !view_message(v, 10, &m, &gone) && gone);
+    cr_assert(view_message(v, 11, &m, &gone) && gone && m.id == 11);
+    view_free(v);
+    world_done(&w);
+}
+
 /* --- sequence sets --------------------------------------------------------------------------- */
 
 Test(view, sequence_sets)
