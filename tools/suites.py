@@ -133,7 +133,7 @@ def programs_of_suite(folder, suite):
 NEEDED = {
     'tsan': lambda folder: programs_of_suite(folder, 'threads'),
     'fuzz': lambda folder: executables_in(folder, 'tests/fuzz'),
-    'plain': lambda folder: executables_in(folder, 'daemons'),
+    'plain': lambda folder: executables_in(folder, 'daemons') + executables_in(folder, 'tests/tools'),
 }
 
 
