@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* The fold: tests/model/fold.py in C, with what IMAP needs beside it. Where the two differ:
  *
- *   - A moved message is not put on the list of what is gone: it is in a mailbox as before, and is
- *     listed when it leaves that one.
  *   - The time of a state never goes back (a record's t_ms is only what its writer knew), so that
  *     what has fallen out of a window stays out.
  *   - Of deliveries and of what is gone only the newest DELIVERIES_MAX and GONE_MAX are kept.
