@@ -18,7 +18,7 @@
 #include "protocols/imap/imap.h"
 #include "protocols/lmtp/lmtp.h"
 
-#define SWEEP_PAUSE_MS 1000
+#define SWEEP_PAUSE_MS   1000
 #define SELF_SIGNED_DAYS 825 /* what Apple's clients take at most */
 
 /* ---- The parts below the network ---- */
@@ -117,8 +117,7 @@ static int use_self_signed(struct conf *c, struct error *err)
 /* In the arena of conf. */
 static struct tls_settings tls_settings_of(struct conf *c)
 {
-    struct tls_file_pair *pairs =
-        arena_array(&c->arena, c->tls.certificates.n, sizeof *pairs);
+    struct tls_file_pair *pairs = arena_array(&c->arena, c->tls.certificates.n, sizeof *pairs);
 
     for (size_t i = 0; i < c->tls.certificates.n; i++)
         pairs[i] = (struct tls_file_pair){c->tls.certificates.items[i].certificate,

@@ -10,7 +10,7 @@
 #include "lib/net/net.h"
 
 struct node {
-    struct conf *conf; /* as of the start */
+    struct conf *conf;           /* as of the start */
     VEC(struct conf *) reloaded; /* later ones: sessions may borrow from any */
     unsigned protocols;
     struct store *store;
@@ -19,7 +19,7 @@ struct node {
     struct auth *auth;
     struct mail *mail;
     struct sweeper *sweeper;
-    struct tls *tls; /* NULL: no listener wants it */
+    struct tls *tls;                          /* NULL: no listener wants it */
     VEC(struct session_service *) imap, lmtp; /* also those that a reload has replaced */
     struct net *net;
 };

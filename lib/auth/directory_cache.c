@@ -15,7 +15,7 @@
 #include "lib/base/mem.h"
 
 #define RESOLVE_TTL_MS 1000
-#define ENTRIES_MAX 4096
+#define ENTRIES_MAX    4096
 #define RECIPIENTS_MAX 16 /* of one entry: larger lists are rare, and worth a read */
 
 struct entry {
@@ -52,8 +52,7 @@ static void clear(struct directory_cache *c)
 {
     struct entry *e, *next;
 
-    HASH_ITER(hh, c->table, e, next)
-    {
+    HASH_ITER (hh, c->table, e, next) {
         HASH_DEL(c->table, e);
         entry_free(e);
     }

@@ -20,8 +20,8 @@ static inline const struct directory_options *directory_options(const struct dir
 /* ---- recipients remembered (directory_cache.c); any thread ---- */
 
 struct directory_cache *directory_cache_new(void);
-void directory_cache_free(struct directory_cache *c);                 /* NULL is fine */
-uint64_t directory_cache_reset(struct directory_cache *c);            /* NULL is fine */
+void directory_cache_free(struct directory_cache *c);      /* NULL is fine */
+uint64_t directory_cache_reset(struct directory_cache *c); /* NULL is fine */
 /* Into the arena. False: not remembered; hand *ret_changes to put. */
 bool directory_cache_get(struct directory_cache *c, const char *key, struct arena *a,
                          struct directory_recipient **ret, size_t *ret_n, uint64_t *ret_changes);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* Who gets the mail for an address: aliases are followed level by level, each level with one read
- * of the store for all its addresses; then one read for all accounts. A plain user costs two, or none
- * where the store is across the network and the answer a second old at most (directory_cache.c). */
+ * of the store for all its addresses; then one read for all accounts. A plain user costs two, or
+ * none where the store is across the network and the answer a second old at most
+ * (directory_cache.c). */
 #include <string.h>
 
 #include "lib/auth/directory_impl.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* arena: many small allocations that end together (one per connection, one per command).
  *
- * Not for several threads at once. Memory is zeroed (but arena_raw's). `used` counts what was asked for, so that a
- * caller with untrusted input can refuse at a limit before it asks for more.
+ * Not for several threads at once. Memory is zeroed (but arena_raw's). `used` counts what was asked
+ * for, so that a caller with untrusted input can refuse at a limit before it asks for more.
  */
 #pragma once
 

@@ -19,7 +19,7 @@ struct slice {
 
 /* For printf's "%.*s". */
 #define SLICE_FMT(s) (int)((s).n), (const char *)((s).n ? (const char *)(s).p : "")
-#define S(literal) ((struct slice){(const uint8_t *)(literal), sizeof(literal) - 1})
+#define S(literal)   ((struct slice){(const uint8_t *)(literal), sizeof(literal) - 1})
 
 static inline struct slice slice_of(const void *p, size_t n)
 {

@@ -37,10 +37,11 @@ struct error {
     char text[ERROR_TEXT_MAX];
 };
 
-#define MUST_USE __attribute__((warn_unused_result))
+#define MUST_USE          __attribute__((warn_unused_result))
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
 
-/* Fills *err (NULL is fine) and returns -kind, so that `return error_set(err, ERR_X, ...)` works. */
+/* Fills *err (NULL is fine) and returns -kind, so that `return error_set(err, ERR_X, ...)` works.
+ */
 int error_set(struct error *err, enum err kind, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 /* Puts "what: " before the sentence that is there; returns -err->kind. */

@@ -19,7 +19,7 @@ char *mem_strdup(const char *s) __attribute__((malloc, returns_nonnull)) MUST_US
 char *mem_printf(const char *fmt, ...) PRINTF_LIKE(1, 2) MUST_USE;
 void *mem_dup(const void *p, size_t n) MUST_USE;
 
-#define NEW(type) ((type *)mem_zalloc(sizeof(type)))
+#define NEW(type)          ((type *)mem_zalloc(sizeof(type)))
 #define NEW_ARRAY(type, n) ((type *)mem_realloc0((n), sizeof(type)))
 /* Zeroed array with an overflow check. */
 void *mem_realloc0(size_t n, size_t size) __attribute__((returns_nonnull)) MUST_USE;
@@ -28,7 +28,7 @@ void *mem_realloc0(size_t n, size_t size) __attribute__((returns_nonnull)) MUST_
 #define CLEANUP(fn) __attribute__((cleanup(fn)))
 /* CLEANUP_FREE char *p = NULL; */
 #define CLEANUP_FREE CLEANUP(mem_free_ptr)
-#define CLEANUP_FD CLEANUP(mem_close_fd)
+#define CLEANUP_FD   CLEANUP(mem_close_fd)
 
 void mem_free_ptr(void *pp);
 /* Closes *fd if it is not negative. */

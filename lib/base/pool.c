@@ -142,8 +142,11 @@ static void run_call(struct pool_job *job)
 
 int pool_call(struct pool *pool, void (*fn)(void *), void *arg, size_t max_waiting)
 {
-    struct call call = {.job.run = run_call, .fn = fn, .arg = arg,
-                        .lock = PTHREAD_MUTEX_INITIALIZER, .done = PTHREAD_COND_INITIALIZER};
+    struct call call = {.job.run = run_call,
+                        .fn = fn,
+                        .arg = arg,
+                        .lock = PTHREAD_MUTEX_INITIALIZER,
+                        .done = PTHREAD_COND_INITIALIZER};
 
     pthread_mutex_lock(&pool->lock);
     bool refused = pool->counters.waiting > max_waiting;

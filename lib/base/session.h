@@ -48,9 +48,9 @@ struct session_peer {
     char remote[64]; /* numeric address, no port; "unix" for a UNIX socket */
     char local[64];
     uint16_t remote_port, local_port;
-    bool tls;                /* the bytes are protected by TLS */
-    bool trusted;            /* UNIX socket, or TLS taken off by a proxy from a trusted network */
-    char tls_version[16];    /* "TLSv1.3" */
+    bool tls;             /* the bytes are protected by TLS */
+    bool trusted;         /* UNIX socket, or TLS taken off by a proxy from a trusted network */
+    char tls_version[16]; /* "TLSv1.3" */
     char tls_cipher[64];
     char tls_sni[256];       /* server name the client asked for, or "" */
     uint8_t cb_exporter[32]; /* RFC 9266 tls-exporter */

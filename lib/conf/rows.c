@@ -90,8 +90,9 @@ const struct conf_row conf_rows[] = {
     {"threads.loops", CONF_UINT, AT(threads.loops), "0", .max = 256,
      .help = "Threads that move bytes between clients and memory; 0: one for each core."},
     {"threads.workers", CONF_UINT, AT(threads.workers), "0", .max = 1024,
-     .help = "Threads that run commands and wait for the store: so many commands can be under way at "
-             "once, and so many deliveries share one commit; 0: 16 for each core, and 64 at least."},
+     .help =
+         "Threads that run commands and wait for the store: so many commands can be under way at "
+         "once, and so many deliveries share one commit; 0: 16 for each core, and 64 at least."},
 
     {"proxy", CONF_SECTION, .help = "Load balancers in front."},
     {"proxy.networks", CONF_NETWORKS, AT(proxy.networks), "[]", .max = 256,
@@ -177,8 +178,7 @@ const struct conf_row conf_rows[] = {
      .help = "A client that has not logged in after so long is disconnected; by LMTP, one that "
              "sends nothing for five times as long."},
     {"limits.write_timeout", CONF_DURATION, AT(limits.write_timeout), "\"5m\"", .min = SECOND,
-     .max = HOUR,
-     .help = "A client that takes none of its output for so long is disconnected."},
+     .max = HOUR, .help = "A client that takes none of its output for so long is disconnected."},
     {"limits.auth_failures", CONF_UINT, AT(limits.auth_failures), "3", .min = 1, .max = 100,
      .reload = true, .help = "Failed logins on one connection; then it is closed."},
     {"limits.bad_commands", CONF_UINT, AT(limits.bad_commands), "20", .min = 1, .max = 1000,

@@ -13,8 +13,8 @@
 #include "lib/mail/snapshot.h"
 #include "lib/store/keys.h"
 
-#define TAIL_PAGE 2000 /* records in one read of the tail */
-#define OPEN_TRIES 6
+#define TAIL_PAGE     2000 /* records in one read of the tail */
+#define OPEN_TRIES    6
 #define OPEN_PAUSE_MS 20
 
 /* --- the table of accounts ------------------------------------------------------------------- */
@@ -137,7 +137,7 @@ void account_free_all(struct mail *mail)
 {
     struct account *a, *next;
 
-    HASH_ITER(hh, mail->accounts, a, next) {
+    HASH_ITER (hh, mail->accounts, a, next) {
         HASH_DELETE(hh, mail->accounts, a);
         account_free(a);
     }
@@ -229,7 +229,7 @@ void account_notify(struct account *a)
     struct watch *w;
 
     pthread_mutex_lock(&a->watch_lock);
-    LIST_FOREACH(w, &a->watches, link)
+    LIST_FOREACH (w, &a->watches, link)
         w->wake(w->ctx);
     pthread_mutex_unlock(&a->watch_lock);
 }
@@ -367,7 +367,8 @@ int mailbox_load(struct account *a, struct state *st, uint64_t id, uint32_t firs
 
 /* --- reading --------------------------------------------------------------------------------- */
 
-static int fold_one(struct mail *mail, struct state **st, const struct record *rec, struct error *err)
+static int fold_one(struct mail *mail, struct state **st, const struct record *rec,
+                    struct error *err)
 {
     struct needs needs;
     int r;
@@ -491,8 +492,9 @@ struct found {
     bool cold;
 };
 
-/* With the lock held; f->st is consumed. A read that began from a position that was dropped since is
- * good for nothing; one that found less than sessions here have seen came from a stale primary. */
+/* With the lock held; f->st is consumed. A read that began from a position that was dropped since
+ * is good for nothing; one that found less than sessions here have seen came from a stale primary.
+ */
 static int adopt_found(struct account *a, struct found *f, bool *ret_moved, struct error *err)
 {
     if (!f->cold && f->drops != a->drops)
@@ -611,7 +613,7 @@ int account_begin(struct account *a, struct error *err)
     if (r == 0)
         return error_set(err, ERR_EXISTS, "the account exists");
     if (r != -ERR_NOTFOUND)
-        return error_set(err, (enum err)-r, "%s", why.text);
+        return error_set(err, (enum err) - r, "%s", why.text);
     pthread_mutex_lock(&a->lock);
     if (!a->st) {
         a->st = state_new_empty(a->id);

@@ -46,16 +46,16 @@ struct account {
 
     pthread_mutex_t lock;
     pthread_cond_t read_done;
-    struct state *st;      /* the newest that is known; NULL: none yet */
-    bool open;             /* seen is good: st may be read on from and built on */
-    bool behind;           /* known to be old: read before building */
-    int64_t seen;          /* store time of the reply that showed st->seq to be the newest */
-    int64_t seen_mono_ms;  /* clock_mono_ms() then */
-    uint64_t least;        /* highest seq shown to anybody here: never go below (I10, I25) */
-    uint64_t drops;        /* how often it was dropped: what was read from before that is not adopted */
-    uint64_t saved_seq;    /* of the newest manifest known; 0: none */
-    bool saving;           /* a snapshot is being made by this node */
-    int64_t save_after_ms; /* clock_mono_ms(): not before, since it failed */
+    struct state *st;     /* the newest that is known; NULL: none yet */
+    bool open;            /* seen is good: st may be read on from and built on */
+    bool behind;          /* known to be old: read before building */
+    int64_t seen;         /* store time of the reply that showed st->seq to be the newest */
+    int64_t seen_mono_ms; /* clock_mono_ms() then */
+    uint64_t least;       /* highest seq shown to anybody here: never go below (I10, I25) */
+    uint64_t drops; /* how often it was dropped: what was read from before that is not adopted */
+    uint64_t saved_seq;       /* of the newest manifest known; 0: none */
+    bool saving;              /* a snapshot is being made by this node */
+    int64_t save_after_ms;    /* clock_mono_ms(): not before, since it failed */
     _Atomic int64_t asked_ms; /* clock_mono_ms() when it was last compared with the store */
 
     bool reading, want_linearizable;
@@ -97,7 +97,7 @@ struct mail {
     struct pool_job time_job;
     pthread_mutex_t stop_lock;
     pthread_cond_t stop_changed;
-    uint64_t broken; /* for the model check: rules broken on purpose, see mail_break */
+    uint64_t broken;              /* for the model check: rules broken on purpose, see mail_break */
     _Atomic uint64_t coarse_dice; /* for the model check: message ids that often collide; 0: no */
 };
 
@@ -121,13 +121,13 @@ bool mail_in_time(const struct mail *mail, int64_t seen, int64_t reply);
 
 /* Rules that the model check takes out, to show that it would notice. Never set elsewhere. */
 enum mail_break {
-    BREAK_TXID = 1,      /* a taken slot is taken for ours */
-    BREAK_FENCE = 2,     /* an unknown outcome that is absent counts as refused */
-    BREAK_POSITION = 4,  /* no position guard, no predecessor */
-    BREAK_NOTHING = 8,   /* answers without a record come from the replica */
-    BREAK_READ = 16,     /* a lost slot is not read: the next record goes behind it */
-    BREAK_SWEEP = 32,    /* orphans are removed without a noop */
-    BREAK_OLD = 64,      /* a message stored long ago is named all the same */
+    BREAK_TXID = 1,        /* a taken slot is taken for ours */
+    BREAK_FENCE = 2,       /* an unknown outcome that is absent counts as refused */
+    BREAK_POSITION = 4,    /* no position guard, no predecessor */
+    BREAK_NOTHING = 8,     /* answers without a record come from the replica */
+    BREAK_READ = 16,       /* a lost slot is not read: the next record goes behind it */
+    BREAK_SWEEP = 32,      /* orphans are removed without a noop */
+    BREAK_OLD = 64,        /* a message stored long ago is named all the same */
     BREAK_DUPLICATE = 128, /* a taken message id is taken for ours */
 };
 void mail_set_broken(struct mail *mail, uint64_t rules);
@@ -144,14 +144,16 @@ int account_catch_up(struct account *a, enum store_level level, struct error *er
 bool account_position(struct account *a, struct state **ret_st, int64_t *ret_seen);
 /* A record of ours is in: `built` (consumed) is the state at its seq. */
 void account_adopt(struct account *a, struct state *built, int64_t reply_time);
-/* The position proves nothing any more (the state stays true): open again before reading on or building. */
+/* The position proves nothing any more (the state stays true): open again before reading on or
+ * building. */
 void account_drop(struct account *a);
 /* The next build must be preceded by a read. */
 void account_set_behind(struct account *a);
 /* The replica, where it is fresh enough to build on; false: catch up first. */
 bool account_fresh(struct account *a, struct state **ret_st, int64_t *ret_seen);
 /* Reads an account from the store into a state that is nobody else's; for cold replicas and fsck.
- * 0; -ERR_NOTFOUND: no log; -ERR_UNAVAILABLE: not reachable, or changing too fast; -ERR_INTERNAL. */
+ * 0; -ERR_NOTFOUND: no log; -ERR_UNAVAILABLE: not reachable, or changing too fast; -ERR_INTERNAL.
+ */
 int account_read_cold(struct mail *mail, uint64_t id, enum store_level level, struct state **ret_st,
                       int64_t *ret_seen, uint64_t *ret_saved_seq, struct error *err) MUST_USE;
 /* Folds what follows *st in the log, to its end. *st is the caller's reference and is replaced.

@@ -34,8 +34,8 @@ struct op *builder_op(struct builder *b, enum op_kind kind)
 
 const struct mailbox *builder_target(const struct builder *b, const struct intent *it)
 {
-    const struct mailbox *box = it->name.n ? state_mailbox_named(b->work, it->name)
-                                           : state_mailbox(b->work, it->mailbox);
+    const struct mailbox *box =
+        it->name.n ? state_mailbox_named(b->work, it->name) : state_mailbox(b->work, it->mailbox);
 
     if (!box && it->kind == INTENT_DELIVER && it->create_missing)
         box = state_mailbox_named(b->work, S("INBOX"));
@@ -76,8 +76,7 @@ static bool accept(struct builder *b, int *ret_r, struct error *err)
     *ret_r = 0;
     for (size_t i = 0; i < b->fresh.n; i++)
         record_encode_op(&b->fresh.items[i], &b->encoded);
-    if (n > RECORD_OPS_MAX || buf_full(&b->encoded) ||
-        b->encoded.n + record_overhead(sums) > max) {
+    if (n > RECORD_OPS_MAX || buf_full(&b->encoded) || b->encoded.n + record_overhead(sums) > max) {
         b->encoded.n = before;
         b->encoded.full = false;
         return false;
@@ -262,7 +261,9 @@ int build_record(const struct state *st, struct build_item *items, size_t n, int
                  struct built *ret, struct error *err)
 {
     struct built built = {.bytes = buf_make(STORE_HEAD_MAX)};
-    struct builder b = {.limits = limits, .work = state_begin(st, t_ms), .arena = &built.arena,
+    struct builder b = {.limits = limits,
+                        .work = state_begin(st, t_ms),
+                        .arena = &built.arena,
                         .encoded = buf_make(STORE_HEAD_MAX)};
     int r = take_items(&b, items, n, &built.taken, err);
 
@@ -279,7 +280,8 @@ int build_record(const struct state *st, struct build_item *items, size_t n, int
     return 0;
 }
 
-void build_noop(const struct state *st, int64_t t_ms, const uint8_t txid[TXID_SIZE], struct built *ret)
+void build_noop(const struct state *st, int64_t t_ms, const uint8_t txid[TXID_SIZE],
+                struct built *ret)
 {
     struct builder b = {.work = state_begin(st, t_ms)};
     int r;

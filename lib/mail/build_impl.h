@@ -12,16 +12,16 @@ struct builder {
     struct op_list {
         struct op *items;
         size_t n, cap;
-    } ops,      /* accepted and applied */
-        fresh;  /* of the intent that is being judged */
+    } ops,              /* accepted and applied */
+        fresh;          /* of the intent that is being judged */
     struct buf encoded; /* of `ops`, to know their size */
 };
 
 /* A segment is not loaded; never an intent's result. */
 #define BUILD_NOT_LOADED (-ERR_COUNT_)
 
-/* Each judges one intent on b->work: adds what is to be done to b->fresh and fills in the results. 0; minus
- * the kind of refusal, with intent->error filled; or BUILD_NOT_LOADED. */
+/* Each judges one intent on b->work: adds what is to be done to b->fresh and fills in the results.
+ * 0; minus the kind of refusal, with intent->error filled; or BUILD_NOT_LOADED. */
 typedef int judge_fn(struct builder *b, struct build_item *item);
 judge_fn judge_append, judge_flags, judge_expunge, judge_transfer, judge_undelete;
 judge_fn judge_create, judge_rename, judge_delete, judge_subscribe, judge_set, judge_account,

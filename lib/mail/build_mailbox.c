@@ -4,7 +4,7 @@
 #include "lib/mail/build_impl.h"
 
 #define USES_ALL 255u
-#define KEY_MAX 255
+#define KEY_MAX  255
 
 /* A mailbox name from outside as it will be, in the arena. */
 static int take_name(struct builder *b, struct intent *it, struct slice name, struct slice *ret)
@@ -52,7 +52,8 @@ static int add_create(struct builder *b, struct intent *it, struct slice name, u
     return 0;
 }
 
-/* RFC 3501 section 6.3.3: "the server SHOULD create any superior hierarchical names that are needed". */
+/* RFC 3501 section 6.3.3: "the server SHOULD create any superior hierarchical names that are
+ * needed". */
 static int add_superiors(struct builder *b, struct intent *it, struct slice name)
 {
     for (size_t i = 1; i < name.n; i++) {
@@ -141,7 +142,8 @@ static int compare_lengths(const void *a, const void *b)
 
 /* The mailbox and its inferiors, shortest names first: so that a new name that is the old one of
  * another in the same tree ("a/b" to "a" with "a/b/b") is free when its turn comes. */
-static const struct mailbox **whole_tree(struct builder *b, const struct mailbox *top, size_t *ret_n)
+static const struct mailbox **whole_tree(struct builder *b, const struct mailbox *top,
+                                         size_t *ret_n)
 {
     const struct mailbox **boxes = arena_array(b->arena, b->work->n_mailboxes, sizeof *boxes);
     size_t n = 0;
@@ -211,8 +213,8 @@ int judge_rename(struct builder *b, struct build_item *item)
 int judge_delete(struct builder *b, struct build_item *item)
 {
     struct intent *it = item->intent;
-    const struct mailbox *box = it->mailbox ? state_mailbox(b->work, it->mailbox)
-                                            : state_mailbox_named(b->work, it->name);
+    const struct mailbox *box =
+        it->mailbox ? state_mailbox(b->work, it->mailbox) : state_mailbox_named(b->work, it->name);
 
     if (!box)
         return refuse_missing(it);

@@ -29,8 +29,8 @@ static int check_quota(const struct builder *b, struct intent *it, uint64_t byte
     return 0;
 }
 
-/* Checks flags from outside; keywords get the spelling that the account has, sorted, in the arena. `making`: they
- * are put on messages, so that new keywords count against the limit. */
+/* Checks flags from outside; keywords get the spelling that the account has, sorted, in the arena.
+ * `making`: they are put on messages, so that new keywords count against the limit. */
 static int take_flags(struct builder *b, struct intent *it, bool making, struct flags *ret)
 {
     const struct flags *in = &it->flags;
@@ -215,7 +215,7 @@ static int flag_messages(struct flagging *f, struct intent *it, const struct mai
         new = outcome_of(f, m.flags);
         if (new == m.flags)
             continue; /* I5 */
-        if (new->n_keywords > KEYWORDS_PER_MESSAGE && new->n_keywords > m.flags->n_keywords)
+        if (new->n_keywords > KEYWORDS_PER_MESSAGE &&new->n_keywords > m.flags->n_keywords)
             return refuse(it, ERR_LIMIT, "too many keywords on one message");
         uidset_add(&it->done, m.uid);
     }

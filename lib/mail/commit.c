@@ -15,9 +15,9 @@
 #include "lib/mail/commit_impl.h"
 #include "lib/mail/message.h"
 
-#define BATCH_TURNS 256
-#define BATCH_BYTES ((size_t)24 << 20) /* of messages in one insert, about */
-#define TURN_INTENTS 512               /* in one record; a group may be longer */
+#define BATCH_TURNS  256
+#define BATCH_BYTES  ((size_t)24 << 20) /* of messages in one insert, about */
+#define TURN_INTENTS 512                /* in one record; a group may be longer */
 
 /* --- queues ---------------------------------------------------------------------------------- */
 
@@ -70,13 +70,14 @@ static void answer_one(struct pending *p, int result, const char *text)
     if (result <= 0) {
         p->intent->result = result;
         if (result < 0)
-            error_set(&p->intent->error, (enum err)-result, "%s", text);
+            error_set(&p->intent->error, (enum err) - result, "%s", text);
     }
     if (--p->waiter->left == 0)
         pthread_cond_signal(&p->waiter->done);
 }
 
-/* With the lock held: what waits in a queue has no attempt alive, so this refusal is true for good. */
+/* With the lock held: what waits in a queue has no attempt alive, so this refusal is true for good.
+ */
 static void expire(struct committer *c, struct commit_queue *q, int64_t now)
 {
     struct pendings kept = STAILQ_HEAD_INITIALIZER(kept);
@@ -255,7 +256,7 @@ static size_t turn_bytes(const struct turn *t)
     const struct pending *p;
     size_t n = 0;
 
-    STAILQ_FOREACH(p, &t->pendings, link)
+    STAILQ_FOREACH (p, &t->pendings, link)
         if (p->intent->prepared && !p->stored)
             n += (size_t)MIN(prepared_size(p->intent->prepared), (uint64_t)1 << 20);
     return n;
@@ -357,11 +358,11 @@ static void fill_items(struct batch *b, bool atomic, bool with_messages, bool wi
     uint32_t group = 0;
     size_t n = 0;
 
-    STAILQ_FOREACH(t, &b->turns, link)
+    STAILQ_FOREACH (t, &b->turns, link)
         n += (with_messages ? turn_item_count(t) : 0) + with_records;
     b->items = NEW_ARRAY(struct store_item, n + 1);
     b->n_items = 0;
-    STAILQ_FOREACH(t, &b->turns, link) {
+    STAILQ_FOREACH (t, &b->turns, link) {
         group += atomic;
         t->first_item = b->n_items;
         if (with_messages) {
@@ -391,7 +392,7 @@ static int insert_items(struct committer *c, struct batch *b, int64_t *time, str
 
     if (r != -ERR_TOOBIG && r != -ERR_INVALID)
         return r;
-    STAILQ_FOREACH(t, &b->turns, link) {
+    STAILQ_FOREACH (t, &b->turns, link) {
         if (t->n_items == 0)
             continue;
         r = store_insert(store, b->items + t->first_item, t->n_items, time, err);
@@ -431,7 +432,8 @@ static void send_messages(struct committer *c, struct batch *b)
     b->n = kept.n;
 }
 
-/* Nothing of a refused record can land: its messages may be there (then they are noted as stored). */
+/* Nothing of a refused record can land: its messages may be there (then they are noted as stored).
+ */
 static void end_turn(struct turn *t, enum store_outcome outcome, int64_t time)
 {
     struct mail *mail = t->account->mail;
@@ -520,7 +522,7 @@ static void run_batch(struct committer *c, struct batch *b)
 {
     struct turn *t;
 
-    STAILQ_FOREACH(t, &b->turns, link)
+    STAILQ_FOREACH (t, &b->turns, link)
         account_ref(t->account);
     keep_ready(b);
     if (store_is_atomic(c->mail->store)) {
@@ -663,8 +665,7 @@ void mail_commit(struct mail *mail, struct intent **intents, size_t n)
         if (!is_complete(intents[i]))
             continue;
         q = intents[i]->account->queue;
-        pendings[i] = (struct pending){
-            .intent = intents[i], .waiter = &w, .deadline_ms = deadline};
+        pendings[i] = (struct pending){.intent = intents[i], .waiter = &w, .deadline_ms = deadline};
         STAILQ_INSERT_TAIL(&q->waiting, &pendings[i], link);
         q->n++;
         w.left++;

@@ -25,14 +25,17 @@ int committer_start(struct committer *c, struct error *err) MUST_USE;
 /* Waits until nothing is queued or in flight, ends the threads. */
 void committer_stop(struct committer *c);
 void committer_free(struct committer *c);
-/* Refuses what has waited too long; makes ready what waited for its next attempt. From the poller. */
+/* Refuses what has waited too long; makes ready what waited for its next attempt. From the poller.
+ */
 void committer_tick(struct committer *c);
 /* Stepped nodes: one batch, if any account is ready. */
 bool committer_step(struct committer *c);
 
-/* A noop behind the state at `st` (of seq n, seen at `seen`): the fence of sweeps. 0: it is in, at n + 1, and
- * in time; -ERR_CONFLICT: somebody was first; other errors: it may land yet, which does no harm. */
-int commit_noop(struct account *a, const struct state *st, int64_t seen, struct error *err) MUST_USE;
+/* A noop behind the state at `st` (of seq n, seen at `seen`): the fence of sweeps. 0: it is in, at
+ * n + 1, and in time; -ERR_CONFLICT: somebody was first; other errors: it may land yet, which does
+ * no harm. */
+int commit_noop(struct account *a, const struct state *st, int64_t seen,
+                struct error *err) MUST_USE;
 
 /* For metrics and tests. */
 struct commit_counters {

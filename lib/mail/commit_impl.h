@@ -2,8 +2,8 @@
 /* What commit.c, turn.c and settle.c share: see commit.h.
  *
  *   commit.c  queues, batches, committer threads, answers
- *   turn.c    what must be there before a record can be built (position, segments, messages); building
- *   settle.c  what became of a record; answers without a record
+ *   turn.c    what must be there before a record can be built (position, segments, messages);
+ * building settle.c  what became of a record; answers without a record
  */
 #pragma once
 
@@ -17,8 +17,8 @@ struct waiter {
     size_t left;
 };
 
-/* An intent that waits, and the message that it wants to be named. Lives in mail_commit's frame; the
- * queue's or one turn's at any time, gone once it is answered. */
+/* An intent that waits, and the message that it wants to be named. Lives in mail_commit's frame;
+ * the queue's or one turn's at any time, gone once it is answered. */
 struct pending {
     STAILQ_ENTRY(pending) link;
     struct intent *intent;
@@ -28,7 +28,8 @@ struct pending {
     uint64_t message; /* the id tried or stored; 0: none yet. Kept while its outcome is unknown */
     uint8_t tag[MESSAGE_TAG_SIZE];
     int64_t born;   /* store time before the id was made */
-    int64_t stored; /* store time at which message and links were stored, the oldest; 0: not known to be */
+    int64_t stored; /* store time at which message and links were stored, the oldest; 0: not known
+                       to be */
     bool tried;     /* an insert was sent whose outcome was not DONE: look before the next */
 };
 STAILQ_HEAD(pendings, pending);
@@ -37,9 +38,9 @@ struct commit_queue {
     struct account *account;
     struct pendings waiting;
     size_t n;
-    bool busy;   /* a turn, or the preparation of one, is under way */
-    bool listed; /* in committer->active */
-    bool ready;  /* in committer->ready */
+    bool busy;             /* a turn, or the preparation of one, is under way */
+    bool listed;           /* in committer->active */
+    bool ready;            /* in committer->ready */
     int64_t not_before_ms; /* commit_now(): after a failure; 0: at once */
     TAILQ_ENTRY(commit_queue) active_link, ready_link;
 };
@@ -58,10 +59,10 @@ struct turn {
     bool is_built;
     uint8_t txid[TXID_SIZE];
     struct key16 key, after;
-    struct arena arena; /* of the store items */
+    struct arena arena;         /* of the store items */
     size_t first_item, n_items; /* in the batch; the record is the last */
     enum store_outcome outcome;
-    bool refused;        /* a document of it is larger than the store takes */
+    bool refused; /* a document of it is larger than the store takes */
 };
 STAILQ_HEAD(turns, turn);
 
@@ -85,7 +86,8 @@ struct committer {
 int64_t commit_now(const struct committer *c);
 /* Answers the turn's pendings: all with `result` and text, or (result 1) as their intents say. */
 void turn_answer(struct turn *t, int result, const char *text);
-/* Gives the pendings back to the front of the queue and ends the turn. delay_ms: until the next try. */
+/* Gives the pendings back to the front of the queue and ends the turn. delay_ms: until the next
+ * try. */
 void turn_requeue(struct turn *t, int delay_ms);
 /* Ends a turn whose pendings are all answered. Frees it. */
 void turn_end(struct turn *t);

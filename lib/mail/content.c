@@ -20,11 +20,11 @@
 #include "lib/store/keys.h"
 
 #define MESSAGE_FORMAT 1
-#define BLOB_FORMAT 1
-#define SIGHTS_MAX 100000 /* unless the settings say */
-#define CONTEXTS_MAX 64
-#define ZSTD_LEVEL 3
-#define LOOKS_MAX 8 /* tries to see one blob alive; each failure is another's change in between */
+#define BLOB_FORMAT    1
+#define SIGHTS_MAX     100000 /* unless the settings say */
+#define CONTEXTS_MAX   64
+#define ZSTD_LEVEL     3
+#define LOOKS_MAX      8 /* tries to see one blob alive; each failure is another's change in between */
 
 enum pack_format { PACK_PLAIN = 0, PACK_ZSTD = 1 };
 
@@ -62,8 +62,7 @@ static void sights_clear(struct content *c)
 {
     struct sight *s, *next;
 
-    HASH_ITER(hh, c->sights, s, next)
-    {
+    HASH_ITER (hh, c->sights, s, next) {
         HASH_DEL(c->sights, s);
         free(s);
     }
@@ -113,7 +112,8 @@ void content_heard(struct content *c, int64_t t)
         ;
 }
 
-/* --- compression ------------------------------------------------------------------------------- */
+/* --- compression -------------------------------------------------------------------------------
+ */
 
 #define LEND(c, list, make)                                                                        \
     ({                                                                                             \
@@ -200,8 +200,10 @@ int content_unpack(struct content *c, struct slice packed, size_t max, struct bu
         return buf_full(out) ? damaged(err, "value (too large)") : 0;
     }
     if (packed.p[0] != PACK_ZSTD)
-        return error_set(err, ERR_INTERNAL, "a stored value of format %u, which this version "
-                         "does not know", packed.p[0]);
+        return error_set(err, ERR_INTERNAL,
+                         "a stored value of format %u, which this version "
+                         "does not know",
+                         packed.p[0]);
     packed = slice_skip(packed, 1);
     size = ZSTD_getFrameContentSize(packed.p, packed.n);
     if (size == ZSTD_CONTENTSIZE_ERROR || size == ZSTD_CONTENTSIZE_UNKNOWN || size > max)
@@ -218,7 +220,8 @@ int content_unpack(struct content *c, struct slice packed, size_t max, struct bu
     return 0;
 }
 
-/* --- documents ---------------------------------------------------------------------------------- */
+/* --- documents ----------------------------------------------------------------------------------
+ */
 
 int message_head_parse(struct slice head, struct message_head *ret, struct error *err)
 {
@@ -228,8 +231,10 @@ int message_head_parse(struct slice head, struct message_head *ret, struct error
     uint64_t n;
 
     if (!in.bad && version != MESSAGE_FORMAT)
-        return error_set(err, ERR_INTERNAL, "a message of format %u, which this version does not "
-                         "know", version);
+        return error_set(err, ERR_INTERNAL,
+                         "a message of format %u, which this version does not "
+                         "know",
+                         version);
     got.tag = cursor_bytes(&in, MESSAGE_TAG_SIZE);
     n = cursor_varint(&in);
     if (n > cursor_left(&in) / BLOB_HASH_SIZE)
@@ -365,7 +370,8 @@ int content_links(struct slice head, uint64_t account, uint64_t message, struct 
     return 0;
 }
 
-/* --- sights ------------------------------------------------------------------------------------- */
+/* --- sights -------------------------------------------------------------------------------------
+ */
 
 static bool sight_get(struct content *c, const uint8_t *hash, int64_t *ret_ms)
 {
@@ -436,9 +442,11 @@ bool content_sights(struct content *c, const struct prepared *p, int64_t *ret_ol
     return true;
 }
 
-/* --- blobs -------------------------------------------------------------------------------------- */
+/* --- blobs --------------------------------------------------------------------------------------
+ */
 
-/* A blob that is there: alive, or to be revived, or without its bytes. 1: seen alive; 0: look again. */
+/* A blob that is there: alive, or to be revived, or without its bytes. 1: seen alive; 0: look
+ * again. */
 static int blob_revive(struct content *c, const struct store_doc *doc, int64_t reply,
                        const struct slice *bytes, struct error *err)
 {
@@ -522,7 +530,8 @@ int content_blob_ensure(struct content *c, const uint8_t hash[BLOB_HASH_SIZE],
         if (res != 0)
             return res > 0 ? 0 : res;
     }
-    return error_set(err, ERR_UNAVAILABLE, "a part of the message could not be stored: its blob "
+    return error_set(err, ERR_UNAVAILABLE,
+                     "a part of the message could not be stored: its blob "
                      "changes all the time");
 }
 
@@ -537,7 +546,8 @@ int content_look(struct content *c, const struct prepared *p, struct error *err)
     return 0;
 }
 
-/* --- reading ------------------------------------------------------------------------------------ */
+/* --- reading ------------------------------------------------------------------------------------
+ */
 
 /* Asks again for the documents that were not found, at a level that knows more. */
 static int fetch_missing(struct content *c, enum store_table table, const struct slice *keys,
@@ -590,4 +600,3 @@ int content_blob(struct content *c, const uint8_t hash[BLOB_HASH_SIZE], struct b
         return error_set(err, ERR_NOTFOUND, "a blob of the message is not in the store");
     return content_unpack(c, docs.items[0].body, STORE_BODY_MAX, out, err);
 }
-

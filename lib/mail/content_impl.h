@@ -68,11 +68,12 @@ int content_blob(struct content *content, const uint8_t hash[BLOB_HASH_SIZE], st
 int content_blob_ensure(struct content *content, const uint8_t hash[BLOB_HASH_SIZE],
                         const struct slice *bytes, struct error *err) MUST_USE;
 
-/* --- cache of message documents (content_cache.c) ------------------------------------------------ */
+/* --- cache of message documents (content_cache.c) ------------------------------------------------
+ */
 
 struct cache;
 struct cache_entry {
-    struct slice digest;    /* empty and !has_digest: not cached */
+    struct slice digest;               /* empty and !has_digest: not cached */
     struct slice head_lines, skeleton; /* skeleton unpacked */
     bool has_skeleton;
 };

@@ -3,13 +3,14 @@
  *
  * Blobs and links are walked side by side in the order of their hashes. For each hash (rules 2 and
  * 3 of tests/model/blob_model.py):
- *   - a link older than the horizon whose message is absent, or does not name the blob, is dead (its
- *     writer gave up, or its id was another's): it is removed. No record will ever name that message;
- *   - a blob without links is marked dying; if in a reply more than a horizon of store time after the
- *     mark there are still none, it is deleted. Who saw it alive saw it before the mark, so his link
- *     would be there by then; who meets it dying revives it first.
- * The age that counts is the one in the reply that shows the links: a frozen primary shows a
- * day-old nothing. Every change is guarded by the version read.
+ *   - a link older than the horizon whose message is absent, or does not name the blob, is dead
+ * (its writer gave up, or its id was another's): it is removed. No record will ever name that
+ * message;
+ *   - a blob without links is marked dying; if in a reply more than a horizon of store time after
+ * the mark there are still none, it is deleted. Who saw it alive saw it before the mark, so his
+ * link would be there by then; who meets it dying revives it first. The age that counts is the one
+ * in the reply that shows the links: a frozen primary shows a day-old nothing. Every change is
+ * guarded by the version read.
  */
 #include "lib/base/mem.h"
 #include "lib/mail/content_impl.h"
@@ -24,8 +25,7 @@ struct walk {
 };
 
 /* Does the message that the link stands for name the blob? 1 yes, 0 no or absent. */
-static int message_names(struct content *c, struct slice link, int64_t *ret_time,
-                         struct error *err)
+static int message_names(struct content *c, struct slice link, int64_t *ret_time, struct error *err)
 {
     CLEANUP(store_docs_done) struct store_docs docs = {0};
     struct slice key = slice_skip(link, LINK_HASH);
@@ -65,8 +65,8 @@ static int scrub_links(struct walk *w, const struct store_docs *links, size_t *r
             return res;
         if (res > 0 || now - links->items[i].stored_ms <= w->horizon_ms)
             continue;
-        res = store_delete(content_store(w->content), STORE_BLOBLINKS, &links->items[i].key, 1,
-                           err);
+        res =
+            store_delete(content_store(w->content), STORE_BLOBLINKS, &links->items[i].key, 1, err);
         if (res < 0)
             return res;
         w->swept->links_removed++;
@@ -90,8 +90,7 @@ static int links_of(struct walk *w, const uint8_t *hash, struct store_docs *ret,
 }
 
 /* A lost race or an unknown outcome is somebody's other turn. */
-static int change(struct walk *w, const struct store_change *ch, uint64_t *count,
-                  struct error *err)
+static int change(struct walk *w, const struct store_change *ch, uint64_t *count, struct error *err)
 {
     int res = store_update(content_store(w->content), ch, NULL, NULL, err);
 
@@ -140,8 +139,7 @@ static int sweep_one(struct walk *w, const uint8_t *hash, const struct store_doc
 }
 
 /* The first link at or after the hash; n = 0: none. */
-static int next_link(struct walk *w, const uint8_t *from, struct store_docs *ret,
-                     struct error *err)
+static int next_link(struct walk *w, const uint8_t *from, struct store_docs *ret, struct error *err)
 {
     struct store_query query = {
         .table = STORE_BLOBLINKS, .from = slice_of(from, 32), .limit = 1, .level = STORE_MAJORITY};
@@ -188,8 +186,11 @@ int content_sweep(struct content *c, uint8_t cursor[32], size_t limit, struct co
 {
     struct walk w = {c, swept, content_settings(c)->horizon_ms};
     CLEANUP(store_docs_done) struct store_docs blobs = {0};
-    struct store_query query = {.table = STORE_BLOBS, .from = slice_of(cursor, 32), .limit = limit,
-                                .parts = STORE_HEAD, .level = STORE_MAJORITY};
+    struct store_query query = {.table = STORE_BLOBS,
+                                .from = slice_of(cursor, 32),
+                                .limit = limit,
+                                .parts = STORE_HEAD,
+                                .level = STORE_MAJORITY};
     size_t budget = limit;
     int res = store_range(content_store(c), &query, &blobs, err);
 

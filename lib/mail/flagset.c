@@ -15,7 +15,7 @@
 /* Pages double: page p holds PAGE_FIRST << p sets, so an index leads to its place without a lock
  * and nothing ever moves. */
 #define PAGE_FIRST 64u
-#define PAGES 26
+#define PAGES      26
 
 struct entry {
     struct flagset set;
@@ -294,8 +294,8 @@ const struct flagset *flagsets_change(struct flagsets *t, const struct flagset *
     if (!add->n_keywords && !remove->n_keywords && system == old->system)
         return old;
     for (size_t i = 0, j = 0; i < old->n_keywords || j < add->n_keywords;) {
-        struct slice k = merge_next(old->keywords, old->n_keywords, &i, add->keywords,
-                                    add->n_keywords, &j);
+        struct slice k =
+            merge_next(old->keywords, old->n_keywords, &i, add->keywords, add->n_keywords, &j);
 
         if (!is_among(remove, k))
             *VEC_PUSH(&keywords) = k;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* Interned sets of flags. One table serves all states of an account on one node: it only grows, and
- * a set in it stays where it is, so that a message needs four bytes for its flags and equal sets are
- * the same pointer. Indexes are this node's own affair and are never stored.
+ * a set in it stays where it is, so that a message needs four bytes for its flags and equal sets
+ * are the same pointer. Indexes are this node's own affair and are never stored.
  *
  * Sets are equal when their keywords are spelled alike; what a keyword *is* does not depend on case
  * (keyword_cmp). The build step gives new keywords the spelling that the account has already.
@@ -30,7 +30,8 @@ const struct flagset *flagsets_intern(struct flagsets *t, uint8_t system,
 const struct flagset *flagsets_change(struct flagsets *t, const struct flagset *old,
                                       const struct flags *add, const struct flags *remove);
 
-/* The spelling of a keyword that is known in any case; false: not known. Valid as long as the table. */
+/* The spelling of a keyword that is known in any case; false: not known. Valid as long as the
+ * table. */
 bool flagsets_keyword(const struct flagsets *t, struct slice keyword, struct slice *ret);
 size_t flagsets_keywords_count(const struct flagsets *t);
 void flagsets_each_keyword(const struct flagsets *t, void (*f)(void *ctx, struct slice keyword),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* fsck: see fsck.h. Two states are made from what is stored: `whole`, folded from record 1 (as long as
- * the log still begins there), and `opened`, from the manifest and the tail as every node does it.
- * They must be equal byte for byte (I6), and their sums must be what counting gives (I20, I26).
+/* fsck: see fsck.h. Two states are made from what is stored: `whole`, folded from record 1 (as long
+ * as the log still begins there), and `opened`, from the manifest and the tail as every node does
+ * it. They must be equal byte for byte (I6), and their sums must be what counting gives (I20, I26).
  */
 #include "lib/mail/fsck.h"
 
@@ -14,7 +14,7 @@
 #include "lib/store/keys.h"
 
 #define LEVEL_TRIES 5
-#define ID_PAGE 5000
+#define ID_PAGE     5000
 
 struct check {
     struct mail *mail;
@@ -143,7 +143,7 @@ static int check_states(struct check *c, struct state **ret_st, struct error *er
     if (r == -ERR_INTERNAL)
         found(c, "log", false, "%s", why.text);
     else if (r < 0)
-        return error_set(err, (enum err)-r, "%s", why.text);
+        return error_set(err, (enum err) - r, "%s", why.text);
     r = open_loaded(c, &opened, &why);
     if (r == -ERR_NOTFOUND && !whole)
         return error_set(err, ERR_NOTFOUND, "no such account");
@@ -217,8 +217,8 @@ static void list_named(struct check *c, const struct state *st, struct id_list *
         qsort(named->items, named->n, sizeof *named->items, by_value);
 }
 
-/* Named messages must be there and, if asked for, read back. One that another node's expunge and sweep
- * removed since the state was read is no problem: then the state has moved on. */
+/* Named messages must be there and, if asked for, read back. One that another node's expunge and
+ * sweep removed since the state was read is no problem: then the state has moved on. */
 static int check_named(struct check *c, const struct id_list *named, const struct id_list *stored,
                        struct error *err)
 {

@@ -2,8 +2,8 @@
 /* fsck: does what is stored agree with itself? For `eider fsck` and for tests, while servers run.
  *
  * Folds the log again, from its start where that is still there and from the manifest, and compares
- * the two and the sums; reads every message that a mailbox names back and checks its blobs; looks for
- * messages that nobody names.
+ * the two and the sums; reads every message that a mailbox names back and checks its blobs; looks
+ * for messages that nobody names.
  */
 #pragma once
 
@@ -27,7 +27,8 @@ struct fsck_result {
 /* Blocks. Repairs, where asked to:
  *   a manifest or segment that does not agree with the log: made anew from the log (if it is whole)
  *   an orphan: swept, when its time has come
- *   a message whose content is damaged or gone: reported, never dropped; what can be read stays readable
- * 0: looked at everything (see problems); -ERR_NOTFOUND: no such account; -ERR_UNAVAILABLE. */
+ *   a message whose content is damaged or gone: reported, never dropped; what can be read stays
+ * readable 0: looked at everything (see problems); -ERR_NOTFOUND: no such account;
+ * -ERR_UNAVAILABLE. */
 int fsck_account(struct mail *mail, uint64_t account, const struct fsck_options *options,
                  struct fsck_result *result, struct error *err) MUST_USE;

@@ -35,8 +35,8 @@ static struct ledger_block *block_new(uint32_t cap)
     return b;
 }
 
-/* Keys come from hashes and random ids, so that their bits need little mixing; who makes keys collide
- * on purpose makes 1,024 comparisons, in his own account. */
+/* Keys come from hashes and random ids, so that their bits need little mixing; who makes keys
+ * collide on purpose makes 1,024 comparisons, in his own account. */
 static uint32_t slot_of(const struct ledger *l, uint64_t a, uint64_t b)
 {
     uint64_t x = (l->wide ? a ^ b : a) * 0x9e3779b97f4a7c15u;

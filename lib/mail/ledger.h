@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Ledgers: what happened of late, in order of time: delivery hashes (I24), messages that left their mailbox.
+/* Ledgers: what happened of late, in order of time: delivery hashes (I24), messages that left their
+ * mailbox.
  *
- * Entries are added at the end and fall off at the front, when they are too old or too many; so a ledger is a
- * row of blocks, shared between versions like everything in a state. Each block has a small hash table, so
- * that looking something up costs one probe per 1,024 entries. Times never fall.
+ * Entries are added at the end and fall off at the front, when they are too old or too many; so a
+ * ledger is a row of blocks, shared between versions like everything in a state. Each block has a
+ * small hash table, so that looking something up costs one probe per 1,024 entries. Times never
+ * fall.
  *
- * Threads: as for states: a version is immutable once shared; ledger_add and ledger_prune are for one that is not.
+ * Threads: as for states: a version is immutable once shared; ledger_add and ledger_prune are for
+ * one that is not.
  */
 #pragma once
 

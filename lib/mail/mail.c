@@ -3,9 +3,9 @@
  *
  *   content, jobs (pool), committer (2 threads), poller (1 thread); ended the other way round.
  *
- * The poller keeps time: it gives up what has waited too long (committer_tick) and compares accounts
- * that somebody holds with the store: when the store's pulse says that another process wrote, and
- * otherwise every poll_ms, so that a lost hint costs that long and no more (I14, I28).
+ * The poller keeps time: it gives up what has waited too long (committer_tick) and compares
+ * accounts that somebody holds with the store: when the store's pulse says that another process
+ * wrote, and otherwise every poll_ms, so that a lost hint costs that long and no more (I14, I28).
  */
 #include "lib/mail/mail.h"
 
@@ -20,8 +20,8 @@
 #include "lib/mail/build.h"
 #include "lib/mail/commit.h"
 
-#define JOB_THREADS 6
-#define TICK_MS 100
+#define JOB_THREADS     6
+#define TICK_MS         100
 #define CHECKS_PER_TICK 256 /* accounts compared with the store in one tick, at most */
 
 void mail_settings_default(struct mail_settings *settings)
@@ -134,7 +134,7 @@ static void check_due(struct mail *mail, int64_t before)
     size_t n = 0;
 
     pthread_mutex_lock(&mail->lock);
-    HASH_ITER(hh, mail->accounts, a, next) {
+    HASH_ITER (hh, mail->accounts, a, next) {
         if (a->refs == 0 || a->asked_ms > before || n == CHECKS_PER_TICK)
             continue;
         a->asked_ms = clock_mono_ms();
@@ -227,7 +227,8 @@ static void stop_poller(struct mail *mail)
     mail->polling = false;
 }
 
-/* Committing ends before the poller does: it is the poller that gives up on an unreachable store. */
+/* Committing ends before the poller does: it is the poller that gives up on an unreachable store.
+ */
 void mail_free(struct mail *mail)
 {
     if (!mail)
@@ -292,7 +293,7 @@ static const struct {
     {"Junk", USE_JUNK}, {"Trash", USE_TRASH},   {"Archive", USE_ARCHIVE},
 };
 
-#define CREATE_TRIES 5
+#define CREATE_TRIES  5
 #define FIRST_INTENTS (2 * ARRAY_LEN(first_mailboxes) + 3)
 
 struct first_record {
@@ -358,13 +359,14 @@ static int create_once(struct mail *mail, struct account *a,
     mail_commit(mail, first.list, first.n);
     r = first.intents[0].result;
     if (r < 0)
-        error_set(err, (enum err)-r, "%s", first.intents[0].error.text);
+        error_set(err, (enum err) - r, "%s", first.intents[0].error.text);
     for (size_t i = 0; i < first.n; i++)
         intent_done(&first.intents[i]);
     return r;
 }
 
-/* A look at the store between the beginning and the commit finds no account; then it begins again. */
+/* A look at the store between the beginning and the commit finds no account; then it begins again.
+ */
 int mail_account_create(struct mail *mail, uint64_t account,
                         const struct mail_account_options *options, struct error *err)
 {

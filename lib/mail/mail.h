@@ -18,8 +18,8 @@
 
 struct mail;
 struct account;
-struct prepared;  /* message.h: a message ready to be named by records */
-struct bus;       /* lib/bus/bus.h; NULL: none */
+struct prepared; /* message.h: a message ready to be named by records */
+struct bus;      /* lib/bus/bus.h; NULL: none */
 
 struct mail_settings {
     int snapshot_records;       /* tail length that makes a snapshot; default 256 */
@@ -28,11 +28,11 @@ struct mail_settings {
     size_t replica_bytes;       /* memory for replicas that nobody holds; default 256 MiB */
     size_t content_cache_bytes; /* memory for message contents and digests; default 128 MiB */
     unsigned sights_max;        /* blobs remembered as seen alive; default 100,000 */
-    int commit_wait_ms;         /* how long an intent may wait for an unreachable store; default 20,000 */
-    int poll_ms;                /* compare held replicas with the store this often (no hints); 20,000 */
-    uint64_t message_max;       /* octets of one message; default 100 MiB */
-    uint32_t mailboxes_max;     /* per account; default 10,000 */
-    uint32_t keywords_max;      /* distinct keywords of one account; default 1,000 */
+    int commit_wait_ms;   /* how long an intent may wait for an unreachable store; default 20,000 */
+    int poll_ms;          /* compare held replicas with the store this often (no hints); 20,000 */
+    uint64_t message_max; /* octets of one message; default 100 MiB */
+    uint32_t mailboxes_max; /* per account; default 10,000 */
+    uint32_t keywords_max;  /* distinct keywords of one account; default 1,000 */
 };
 void mail_settings_default(struct mail_settings *settings);
 
@@ -44,20 +44,20 @@ void mail_free(struct mail *mail);
 struct store *mail_store(struct mail *mail);
 const struct mail_settings *mail_settings(const struct mail *mail);
 
-/* The first record of a new account: INBOX and the mailboxes of special use. -ERR_EXISTS if its log has
- * begun (fine when repeated after a crash). Blocks. */
+/* The first record of a new account: INBOX and the mailboxes of special use. -ERR_EXISTS if its log
+ * has begun (fine when repeated after a crash). Blocks. */
 struct mail_account_options {
     uint64_t quota_bytes, quota_messages; /* 0: none */
-    uint64_t undelete_ms;                 /* how long what was expunged is kept; 0: the default, 24 h */
-    bool only_inbox;                      /* else also Drafts, Sent, Junk, Trash, Archive */
+    uint64_t undelete_ms; /* how long what was expunged is kept; 0: the default, 24 h */
+    bool only_inbox;      /* else also Drafts, Sent, Junk, Trash, Archive */
 };
-int mail_account_create(struct mail *mail, uint64_t account, const struct mail_account_options *options,
-                        struct error *err) MUST_USE;
+int mail_account_create(struct mail *mail, uint64_t account,
+                        const struct mail_account_options *options, struct error *err) MUST_USE;
 
 /* --- accounts -------------------------------------------------------------------------------- */
 
-/* Blocks: opens from manifest and tail where the replica is not in memory, and in any case is as new as the
- * store when it returns. -ERR_NOTFOUND: no log; -ERR_UNAVAILABLE. */
+/* Blocks: opens from manifest and tail where the replica is not in memory, and in any case is as
+ * new as the store when it returns. -ERR_NOTFOUND: no log; -ERR_UNAVAILABLE. */
 int account_open(struct mail *mail, uint64_t account, struct account **ret_account,
                  struct error *err) MUST_USE;
 /* The account's entry without any reading: for those who only commit (deliveries); the committer
@@ -70,14 +70,14 @@ struct mail *account_mail(const struct account *account);
 
 /* The newest state this node has; a reference for the caller. Does not block on the store. */
 struct state *account_state(struct account *account);
-/* Compares with the store first: for commands that must see the present (SELECT, STATUS, NOOP, CHECK,
- * a POP3 login). *ret_state may be NULL. Blocks. -ERR_UNAVAILABLE. A state is never older than one
- * that was shown on this node before (I10, I25). */
+/* Compares with the store first: for commands that must see the present (SELECT, STATUS, NOOP,
+ * CHECK, a POP3 login). *ret_state may be NULL. Blocks. -ERR_UNAVAILABLE. A state is never older
+ * than one that was shown on this node before (I10, I25). */
 int account_refresh(struct account *account, struct state **ret_state, struct error *err) MUST_USE;
 
-/* A version of mailbox `id` whose segments in [first, last] are loaded (0, UINT32_MAX: all). The version is
- * that of `st`; loading changes no content. Blocks if something is to load. Reference for the caller.
- * -ERR_NOTFOUND: no such mailbox in st; -ERR_UNAVAILABLE. */
+/* A version of mailbox `id` whose segments in [first, last] are loaded (0, UINT32_MAX: all). The
+ * version is that of `st`; loading changes no content. Blocks if something is to load. Reference
+ * for the caller. -ERR_NOTFOUND: no such mailbox in st; -ERR_UNAVAILABLE. */
 int mailbox_load(struct account *account, struct state *st, uint64_t id, uint32_t first,
                  uint32_t last, struct mailbox **ret_mailbox, struct error *err) MUST_USE;
 
@@ -90,20 +90,20 @@ void account_unwatch(struct watch *watch);
 /* --- intents --------------------------------------------------------------------------------- */
 
 enum intent_kind {
-    INTENT_APPEND,   /* one message into a mailbox (IMAP APPEND, import) */
-    INTENT_DELIVER,  /* the same, once only: delivery hash (LMTP) */
-    INTENT_FLAGS,    /* add, remove or replace flags of uids */
-    INTENT_EXPUNGE,  /* those of the uids that are there (and, if so asked, have \Deleted) */
+    INTENT_APPEND,  /* one message into a mailbox (IMAP APPEND, import) */
+    INTENT_DELIVER, /* the same, once only: delivery hash (LMTP) */
+    INTENT_FLAGS,   /* add, remove or replace flags of uids */
+    INTENT_EXPUNGE, /* those of the uids that are there (and, if so asked, have \Deleted) */
     INTENT_COPY,
     INTENT_MOVE,
     INTENT_CREATE,
-    INTENT_RENAME,   /* with its inferiors; INBOX: moves its messages instead (RFC 3501 6.3.5) */
+    INTENT_RENAME, /* with its inferiors; INBOX: moves its messages instead (RFC 3501 6.3.5) */
     INTENT_DELETE,
     INTENT_SUBSCRIBE,
-    INTENT_SET,      /* special uses and named values of a mailbox */
-    INTENT_ACCOUNT,  /* a named value of the account */
+    INTENT_SET,     /* special uses and named values of a mailbox */
+    INTENT_ACCOUNT, /* a named value of the account */
     INTENT_UNDELETE,
-    INTENT_CLOSE,    /* delete the account */
+    INTENT_CLOSE, /* delete the account */
     INTENT_KINDS_
 };
 
@@ -114,43 +114,45 @@ enum flags_how { FLAGS_ADD, FLAGS_REMOVE, FLAGS_REPLACE };
 struct intent {
     enum intent_kind kind;
     struct account *account;
-    uint64_t mailbox;      /* source or subject; append, deliver, copy, move: see target_* */
-    struct slice name;     /* create, rename (new name), delete (name is looked up if mailbox is 0), subscribe;
-                              append, deliver, copy, move, undelete: name of the target mailbox */
-    bool create_missing;   /* deliver: a target that is not there is INBOX instead */
+    uint64_t mailbox; /* source or subject; append, deliver, copy, move: see target_* */
+    struct slice
+        name; /* create, rename (new name), delete (name is looked up if mailbox is 0), subscribe;
+                 append, deliver, copy, move, undelete: name of the target mailbox */
+    bool create_missing;       /* deliver: a target that is not there is INBOX instead */
     struct prepared *prepared; /* append, deliver */
-    struct flags flags;    /* append, deliver, flags */
+    struct flags flags;        /* append, deliver, flags */
     enum flags_how how;
-    int64_t date;          /* append, deliver: INTERNALDATE; 0: store time now, but with has_date */
-    bool has_date;         /* the beginning of 1970 */
+    int64_t date;  /* append, deliver: INTERNALDATE; 0: store time now, but with has_date */
+    bool has_date; /* the beginning of 1970 */
     uint8_t delivery[DELIVERY_HASH_SIZE]; /* deliver */
-    struct uidset uids;    /* flags, expunge, copy, move: not owned */
-    bool only_deleted;     /* expunge: only those with \Deleted (EXPUNGE, CLOSE, UID EXPUNGE) */
-    bool has_since;        /* flags: UNCHANGEDSINCE */
+    struct uidset uids;                   /* flags, expunge, copy, move: not owned */
+    bool only_deleted; /* expunge: only those with \Deleted (EXPUNGE, CLOSE, UID EXPUNGE) */
+    bool has_since;    /* flags: UNCHANGEDSINCE */
     uint64_t since;
-    bool on;               /* subscribe */
-    uint32_t uses;         /* create, set */
-    struct slice key, value; /* set, account */
-    uint64_t message;      /* undelete */
-    bool in_one_record_with_next; /* MULTIAPPEND and the like: all or nothing with the following one */
+    bool on;                      /* subscribe */
+    uint32_t uses;                /* create, set */
+    struct slice key, value;      /* set, account */
+    uint64_t message;             /* undelete */
+    bool in_one_record_with_next; /* MULTIAPPEND and the like: all or nothing with the following one
+                                   */
 
     /* results */
-    int result;            /* 0, or -ERR_x; see mail_commit */
+    int result; /* 0, or -ERR_x; see mail_commit */
     struct error error;
-    uint64_t seq;          /* commit order: the record's number; or the state that the answer is true in */
-    bool nothing;          /* 0 without a record: there was nothing to change */
-    bool duplicate;        /* deliver: these bytes had been stored before (answer 250) */
-    uint64_t mailbox_id;   /* create: its id; append, copy, move: the target's */
-    uint32_t uidvalidity;  /* of the target (append, copy, move) */
-    uint32_t uid;          /* append: the uid; copy, move: the first; the others follow in a row */
-    struct uidset done;    /* flags: changed; expunge: removed; copy, move: source uids, in order */
-    struct uidset late;    /* flags: not changed, modseq above `since` (MODIFIED) */
+    uint64_t seq;   /* commit order: the record's number; or the state that the answer is true in */
+    bool nothing;   /* 0 without a record: there was nothing to change */
+    bool duplicate; /* deliver: these bytes had been stored before (answer 250) */
+    uint64_t mailbox_id;  /* create: its id; append, copy, move: the target's */
+    uint32_t uidvalidity; /* of the target (append, copy, move) */
+    uint32_t uid;         /* append: the uid; copy, move: the first; the others follow in a row */
+    struct uidset done;   /* flags: changed; expunge: removed; copy, move: source uids, in order */
+    struct uidset late;   /* flags: not changed, modseq above `since` (MODIFIED) */
 };
 void intent_done(struct intent *intent);
 
-/* Commits the intents (of any accounts; each for itself unless in_one_record_with_next), waits for all
- * answers. After it, account_state() of this node shows what was done. Blocks. Each intent's result:
- *   0                     done (or nothing, duplicate), durable on a majority (I21)
+/* Commits the intents (of any accounts; each for itself unless in_one_record_with_next), waits for
+ * all answers. After it, account_state() of this node shows what was done. Blocks. Each intent's
+ * result: 0                     done (or nothing, duplicate), durable on a majority (I21)
  *   -ERR_NOTFOUND         mailbox (or message) does not exist; account closed: -ERR_NOPERM
  *   -ERR_EXISTS           name taken
  *   -ERR_INVALID          a name, flag or uid that is not allowed (error says why)

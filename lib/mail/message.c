@@ -15,10 +15,10 @@
 #include "lib/mime/intake.h"
 #include "lib/store/keys.h"
 
-#define DIGEST_MAX ((size_t)1 << 20)
-#define SKELETON_MAX ((size_t)8 << 20)
-#define BLOBS_MAX 65536        /* of one message: 64 GB of them */
-#define DIGESTS_AT_ONCE 512    /* keys in one read */
+#define DIGEST_MAX      ((size_t)1 << 20)
+#define SKELETON_MAX    ((size_t)8 << 20)
+#define BLOBS_MAX       65536 /* of one message: 64 GB of them */
+#define DIGESTS_AT_ONCE 512   /* keys in one read */
 
 struct message_writer {
     struct content *content;
@@ -33,7 +33,8 @@ struct blob_hash {
     uint8_t b[BLOB_HASH_SIZE];
 };
 
-/* --- writing ------------------------------------------------------------------------------------ */
+/* --- writing ------------------------------------------------------------------------------------
+ */
 
 /* A message may hold the same part twice; one link serves both. */
 static void note_blob(struct message_writer *w, const uint8_t *hash)
@@ -73,7 +74,7 @@ static int writer_failed(struct message_writer *w, int res, struct error *err)
     if (w->error.kind && err)
         *err = w->error;
     else if (!w->error.kind)
-        error_set(err, (enum err)-res, "the message could not be taken apart");
+        error_set(err, (enum err) - res, "the message could not be taken apart");
     return res;
 }
 
@@ -132,7 +133,8 @@ void message_writer_free(struct message_writer *w)
     free(w);
 }
 
-/* --- prepared ----------------------------------------------------------------------------------- */
+/* --- prepared -----------------------------------------------------------------------------------
+ */
 
 int prepared_with_head(struct prepared *base, struct slice head, struct prepared **ret_prepared,
                        struct error *err)
@@ -184,7 +186,8 @@ void prepared_hash(const struct prepared *p, uint8_t ret_sha256[32])
     memcpy(ret_sha256, p->hash, 32);
 }
 
-/* --- digests ------------------------------------------------------------------------------------ */
+/* --- digests ------------------------------------------------------------------------------------
+ */
 
 struct hold {
     struct cache *cache;
@@ -279,7 +282,8 @@ int message_digests(struct account *account, const uint64_t *ids, size_t n, stru
     return 0;
 }
 
-/* --- reading ------------------------------------------------------------------------------------ */
+/* --- reading ------------------------------------------------------------------------------------
+ */
 
 struct message_reader {
     struct content *content;
@@ -401,7 +405,7 @@ int message_read(struct message_reader *r, uint64_t offset, size_t n, struct buf
     if (r->error.kind && err)
         *err = r->error;
     else
-        error_set(err, (enum err)-res, "the content of a message cannot be read");
+        error_set(err, (enum err) - res, "the content of a message cannot be read");
     return res;
 }
 
@@ -414,7 +418,8 @@ void message_close(struct message_reader *r)
     free(r);
 }
 
-/* --- checking ----------------------------------------------------------------------------------- */
+/* --- checking -----------------------------------------------------------------------------------
+ */
 
 static int verify_bytes(struct message_reader *r, struct error *err)
 {

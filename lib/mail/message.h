@@ -4,11 +4,12 @@
  * Writing: a message_writer is fed the bytes as they come; large parts leave it as blobs while it
  * is fed (they are stored from the feeding thread, at once), so that it never holds a whole large
  * message. message_writer_finish gives a `prepared` message: digest, content (skeleton, zstd), the
- * hashes of its blobs with the store time at which each was seen alive, its size, and the SHA-256 of
- * all its bytes. A prepared message may be handed to intents of many accounts (LMTP: parsed once);
- * the committer stores it per account under a new message id, with its links.
+ * hashes of its blobs with the store time at which each was seen alive, its size, and the SHA-256
+ * of all its bytes. A prepared message may be handed to intents of many accounts (LMTP: parsed
+ * once); the committer stores it per account under a new message id, with its links.
  *
- * Reading: digests come in batches (FETCH ENVELOPE of 1,000 messages is one read), contents by range.
+ * Reading: digests come in batches (FETCH ENVELOPE of 1,000 messages is one read), contents by
+ * range.
  */
 #pragma once
 
@@ -27,30 +28,34 @@ int message_writer_finish(struct message_writer *w, struct prepared **ret_prepar
                           struct error *err) MUST_USE;
 void message_writer_free(struct message_writer *w);
 
-/* The per-recipient lines that LMTP puts before a message (Return-Path, Delivered-To, Received) differ between accounts,
- * the rest does not: a copy of `base` with `head` (whole header lines, CRLF) in front. Cheap: shares blobs. The
- * delivery hash is the caller's, over the bytes as they came in. */
+/* The per-recipient lines that LMTP puts before a message (Return-Path, Delivered-To, Received)
+ * differ between accounts, the rest does not: a copy of `base` with `head` (whole header lines,
+ * CRLF) in front. Cheap: shares blobs. The delivery hash is the caller's, over the bytes as they
+ * came in. */
 int prepared_with_head(struct prepared *base, struct slice head, struct prepared **ret_prepared,
                        struct error *err) MUST_USE;
 struct prepared *prepared_ref(struct prepared *p);
 void prepared_unref(struct prepared *p);
 uint64_t prepared_size(const struct prepared *p);
-void prepared_hash(const struct prepared *p, uint8_t ret_sha256[32]); /* of all bytes of the writer's message */
+void prepared_hash(const struct prepared *p,
+                   uint8_t ret_sha256[32]); /* of all bytes of the writer's message */
 
-/* Digests of some messages of an account: ret_digests[i] for ids[i], valid while *ret_hold is held. A message
- * that is gone has an empty slice (I9). Cached. Blocks on what is not in memory. */
+/* Digests of some messages of an account: ret_digests[i] for ids[i], valid while *ret_hold is held.
+ * A message that is gone has an empty slice (I9). Cached. Blocks on what is not in memory. */
 struct hold;
-int message_digests(struct account *account, const uint64_t *ids, size_t n, struct slice *ret_digests,
-                    struct hold **ret_hold, struct error *err) MUST_USE;
+int message_digests(struct account *account, const uint64_t *ids, size_t n,
+                    struct slice *ret_digests, struct hold **ret_hold, struct error *err) MUST_USE;
 void hold_release(struct hold *hold);
 
 /* A message's content open for reading; keeps at most a few MB in memory, whatever its size. */
 struct message_reader;
-/* -ERR_NOTFOUND: no such message (expunged and removed); -ERR_UNAVAILABLE; -ERR_INTERNAL: damage. */
+/* -ERR_NOTFOUND: no such message (expunged and removed); -ERR_UNAVAILABLE; -ERR_INTERNAL: damage.
+ */
 int message_open(struct account *account, uint64_t id, struct message_reader **ret_reader,
                  struct error *err) MUST_USE;
 uint64_t message_size(const struct message_reader *r);
-/* Appends bytes [offset, offset + n) to out, clamped to the message. Any ranges in any order; forward is fast. */
+/* Appends bytes [offset, offset + n) to out, clamped to the message. Any ranges in any order;
+ * forward is fast. */
 int message_read(struct message_reader *r, uint64_t offset, size_t n, struct buf *out,
                  struct error *err) MUST_USE;
 void message_close(struct message_reader *r);

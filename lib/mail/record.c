@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The format, version 1: version byte; t_ms (svarint); txid; number of ops, ops; number of sums, sums;
- * used bytes and messages. An op is its kind (byte) and the fields that encode_op names, in that order.
- * To add an op: a kind, a row in `names`, a case in encode_op, decode_op and print_op, and its
- * meaning in state_fold.c. Reading support ships before any build step makes it. */
+/* The format, version 1: version byte; t_ms (svarint); txid; number of ops, ops; number of sums,
+ * sums; used bytes and messages. An op is its kind (byte) and the fields that encode_op names, in
+ * that order. To add an op: a kind, a row in `names`, a case in encode_op, decode_op and print_op,
+ * and its meaning in state_fold.c. Reading support ships before any build step makes it. */
 #include "lib/mail/record.h"
 
 #include <inttypes.h>
@@ -12,10 +12,11 @@
 #include "lib/base/mem.h"
 #include "lib/mail/flagset.h"
 
-#define OPS_MAX 65535
-#define SUM_LEAST 7 /* bytes of the smallest encoded sum: seven varints */
+#define OPS_MAX    65535
+#define SUM_LEAST  7 /* bytes of the smallest encoded sum: seven varints */
 #define VARINT_MAX 10
-#define DATE_MAX ((int64_t)1 << 40) /* seconds either way, so that arithmetic on dates cannot overflow */
+#define DATE_MAX                                                                                   \
+    ((int64_t)1 << 40) /* seconds either way, so that arithmetic on dates cannot overflow */
 #define T_MS_MAX ((int64_t)1 << 53)
 
 static const char *const names[OP_KINDS_] = {
@@ -365,7 +366,8 @@ static void print_text(struct buf *out, const char *key, struct slice s)
 
 static void print_flags(struct buf *out, const char *key, const struct flags *f)
 {
-    static const char letters[] = "SAFDT"; /* Seen Answered Flagged Deleted drafT, as maildir has them */
+    static const char letters[] =
+        "SAFDT"; /* Seen Answered Flagged Deleted drafT, as maildir has them */
 
     if (!f->system && !f->n_keywords)
         return;

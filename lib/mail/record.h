@@ -13,8 +13,8 @@
 #include "lib/base/buf.h"
 #include "lib/mail/uidset.h"
 
-#define RECORD_VERSION 1
-#define TXID_SIZE 12
+#define RECORD_VERSION     1
+#define TXID_SIZE          12
 #define DELIVERY_HASH_SIZE 16
 
 /* A mailbox's id, and with it MAILBOXID: seq of the record that created it << 16 | index of the op
@@ -52,52 +52,53 @@ enum {
 };
 
 enum op_kind { /* numbers are the format */
-    OP_NOOP = 0,
-    OP_CREATE = 1,
-    OP_RENAME = 2,
-    OP_DELETE = 3,
-    OP_SUBSCRIBE = 4,
-    OP_SET = 5,
-    OP_APPEND = 6,
-    OP_COPY = 7,
-    OP_MOVE = 8,
-    OP_FLAGS = 9,
-    OP_EXPUNGE = 10,
-    OP_UNDELETE = 11,
-    OP_ACCOUNT = 12,
-    OP_CLOSE = 13,
-    OP_KINDS_
+               OP_NOOP = 0,
+               OP_CREATE = 1,
+               OP_RENAME = 2,
+               OP_DELETE = 3,
+               OP_SUBSCRIBE = 4,
+               OP_SET = 5,
+               OP_APPEND = 6,
+               OP_COPY = 7,
+               OP_MOVE = 8,
+               OP_FLAGS = 9,
+               OP_EXPUNGE = 10,
+               OP_UNDELETE = 11,
+               OP_ACCOUNT = 12,
+               OP_CLOSE = 13,
+               OP_KINDS_
 };
 
 /* One op; which members mean something is said behind them. Slices are borrowed from the encoded
  * record or from an arena. */
 struct op {
     enum op_kind kind;
-    uint64_t mailbox;      /* all but noop, subscribe, account, close; create: the id it gets */
-    uint64_t target;       /* copy, move: destination mailbox */
-    struct slice name;     /* create, rename: full name in UTF-8, levels parted by "/"; subscribe */
-    uint32_t uidvalidity;  /* create */
-    uint32_t uses;         /* create, set: special uses */
-    bool has_uses;         /* set: sets the special uses; else key and value */
-    bool on;               /* subscribe: subscribed or not (by name, RFC 3501 section 6.3.6) */
-    uint32_t uid;          /* append, undelete: the uid given; copy, move: first uid given in target */
-    struct uidset uids;    /* copy, move, flags, expunge: uids in mailbox, all present, ascending */
-    uint64_t message;      /* append, undelete: message id */
-    uint32_t size;         /* append: octets */
-    int64_t date;          /* append: INTERNALDATE, seconds since 1970 UTC */
+    uint64_t mailbox;     /* all but noop, subscribe, account, close; create: the id it gets */
+    uint64_t target;      /* copy, move: destination mailbox */
+    struct slice name;    /* create, rename: full name in UTF-8, levels parted by "/"; subscribe */
+    uint32_t uidvalidity; /* create */
+    uint32_t uses;        /* create, set: special uses */
+    bool has_uses;        /* set: sets the special uses; else key and value */
+    bool on;              /* subscribe: subscribed or not (by name, RFC 3501 section 6.3.6) */
+    uint32_t uid;       /* append, undelete: the uid given; copy, move: first uid given in target */
+    struct uidset uids; /* copy, move, flags, expunge: uids in mailbox, all present, ascending */
+    uint64_t message;   /* append, undelete: message id */
+    uint32_t size;      /* append: octets */
+    int64_t date;       /* append: INTERNALDATE, seconds since 1970 UTC */
     struct flags add, remove; /* append: add = its flags; flags: what is added and removed */
     uint8_t delivery[DELIVERY_HASH_SIZE]; /* append: hash for I24 */
     bool has_delivery;
-    struct slice key, value; /* account, set: a named value (quota, retention, ...); empty: removed */
+    struct slice key,
+        value; /* account, set: a named value (quota, retention, ...); empty: removed */
 };
 
 /* The counters of a mailbox after the record (design: "sum"). */
 struct mailbox_sum {
     uint64_t mailbox;
     uint32_t exists, unseen, deleted; /* messages; without \Seen; with \Deleted */
-    uint32_t uidnext;                 /* 2^32 - 1 at most; an append that would pass it is refused */
-    uint64_t bytes;                   /* sum of sizes */
-    uint64_t modseq;                  /* HIGHESTMODSEQ */
+    uint32_t uidnext; /* 2^32 - 1 at most; an append that would pass it is refused */
+    uint64_t bytes;   /* sum of sizes */
+    uint64_t modseq;  /* HIGHESTMODSEQ */
 };
 
 struct record {
@@ -113,7 +114,7 @@ struct record {
 
 /* What reading allows; build.h's limits are lower. */
 #define RECORD_KEYWORDS_MAX 4096 /* in one set of flags */
-#define RECORD_NAME_MAX 4096
+#define RECORD_NAME_MAX     4096
 
 /* uidsets are walked, slices copied: nothing of rec is kept. */
 void record_encode(const struct record *rec, struct buf *out);

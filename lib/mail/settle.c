@@ -4,7 +4,8 @@
  * An unknown outcome is settled in the slot itself: as long as a majority does not have something
  * there, the record may still land. So it is read; if it is empty, something is put there, the same
  * record once more or a noop, and it is read again. Every conclusion counts only if the reply that
- * gives it is in time (mail_in_time): later the slot may have been trimmed, and empty proves nothing.
+ * gives it is in time (mail_in_time): later the slot may have been trimmed, and empty proves
+ * nothing.
  */
 #include "lib/base/clock.h"
 #include "lib/base/digest.h"
@@ -13,7 +14,7 @@
 #include "lib/mail/snapshot.h"
 
 #define STEPPED_ROUNDS 300 /* stepped nodes have no time to run out */
-#define SAME_ROUNDS 4      /* so often the same record is tried again, then a noop takes its place */
+#define SAME_ROUNDS    4 /* so often the same record is tried again, then a noop takes its place */
 
 enum verdict {
     OURS,     /* the record is in */
@@ -63,8 +64,8 @@ static enum verdict look_into_slot(struct turn *t, int64_t *ret_time)
     struct mail *mail = t->account->mail;
     CLEANUP(store_docs_done) struct store_docs docs = {0};
 
-    if (store_get(mail->store, STORE_LOG, (struct slice[]){KEY_SLICE(t->key)}, 1, STORE_HEAD, STORE_MAJORITY, &docs,
-                  NULL) < 0)
+    if (store_get(mail->store, STORE_LOG, (struct slice[]){KEY_SLICE(t->key)}, 1, STORE_HEAD,
+                  STORE_MAJORITY, &docs, NULL) < 0)
         return OPEN;
     mail_heard(mail, docs.time);
     *ret_time = docs.time;
@@ -109,7 +110,7 @@ static bool wanted_still(const struct turn *t)
     const struct pending *p;
     int64_t now = commit_now(t->account->mail->committer);
 
-    STAILQ_FOREACH(p, &t->pendings, link)
+    STAILQ_FOREACH (p, &t->pendings, link)
         if (p->deadline_ms <= now)
             return false;
     return true;
@@ -132,8 +133,8 @@ static enum verdict one_round(struct turn *t, int round, int64_t *ret_time)
         turn_answer(t, -ERR_UNAVAILABLE, "taken for refused");
         return LOST;
     }
-    /* Either settles it, and the same record again saves a rebuild; but what is rarely done is rarely
-     * right, so every other slot sees a noop first. */
+    /* Either settles it, and the same record again saves a rebuild; but what is rarely done is
+     * rarely right, so every other slot sees a noop first. */
     if (round < SAME_ROUNDS && (t->base->seq + (uint64_t)round) % 2 == 0 && turn_all_stored(t) &&
         wanted_still(t))
         return put_into_slot(t, buf_slice(&t->built.bytes), OURS, ret_time);
@@ -183,7 +184,7 @@ static bool only_duplicates(const struct turn *t)
 {
     const struct pending *p;
 
-    STAILQ_FOREACH(p, &t->pendings, link)
+    STAILQ_FOREACH (p, &t->pendings, link)
         if (p->intent->result != 0 || !p->intent->duplicate)
             return false;
     return true;

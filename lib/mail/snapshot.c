@@ -15,10 +15,10 @@
 #include "lib/mail/snapshot_format.h"
 #include "lib/store/keys.h"
 
-#define LOAD_BATCH 64 /* segments in one read or insert, about 10 MB at most */
-#define STORE_TRIES 3
-#define SAVE_PAUSE_MS 5000 /* after a failure */
-#define SEGMENT_GRACE_PART 24 /* of the horizon: an hour */
+#define LOAD_BATCH         64 /* segments in one read or insert, about 10 MB at most */
+#define STORE_TRIES        3
+#define SAVE_PAUSE_MS      5000 /* after a failure */
+#define SEGMENT_GRACE_PART 24   /* of the horizon: an hour */
 
 /* --- loading --------------------------------------------------------------------------------- */
 
@@ -40,8 +40,8 @@ static int read_manifest(struct mail *mail, uint64_t account, enum store_level l
 {
     struct key8 key = key_account(account);
     CLEANUP(store_docs_done) struct store_docs docs = {0};
-    int r = store_get(mail->store, STORE_SNAPSHOTS, (struct slice[]){KEY_SLICE(key)}, 1, STORE_BOTH, level, &docs,
-                      err);
+    int r = store_get(mail->store, STORE_SNAPSHOTS, (struct slice[]){KEY_SLICE(key)}, 1, STORE_BOTH,
+                      level, &docs, err);
 
     if (r < 0)
         return r;
@@ -230,9 +230,8 @@ static int write_segments(struct mail *mail, const struct snapshot_plan *plan, s
             keys[n] = key_segment(plan->st->account, ref->mailbox, ref->first, ref->stamp);
             bytes[n] = buf_make(STORE_HEAD_MAX);
             segment_encode(plan, &plan->items[i], &bytes[n]);
-            items[n] = (struct store_item){.table = STORE_SEGMENTS,
-                                           .key = KEY_SLICE(keys[n]),
-                                           .head = buf_slice(&bytes[n])};
+            items[n] = (struct store_item){
+                .table = STORE_SEGMENTS, .key = KEY_SLICE(keys[n]), .head = buf_slice(&bytes[n])};
             n++;
         }
         if (n)
@@ -411,7 +410,8 @@ static uint64_t trim_line(struct mail *mail, const struct stored_manifest *s)
     return mark.seq && s->time - mark.time > horizon ? mark.seq : 0;
 }
 
-/* Records [1, line); the one at `line` stays, so that a writer who believes to be there finds out. */
+/* Records [1, line); the one at `line` stays, so that a writer who believes to be there finds out.
+ */
 static int trim_log(struct mail *mail, uint64_t account, uint64_t line, uint64_t *ret_n,
                     struct error *err)
 {
@@ -443,8 +443,8 @@ static bool is_named(const struct manifest *m, struct slice key)
     return false;
 }
 
-/* Not named, not of a snapshot newer than this manifest, and superseded long enough ago. docs are in
- * the order of keys, so versions of one segment stand in a row, the newest last. */
+/* Not named, not of a snapshot newer than this manifest, and superseded long enough ago. docs are
+ * in the order of keys, so versions of one segment stand in a row, the newest last. */
 static bool is_dead(struct mail *mail, const struct stored_manifest *s,
                     const struct store_docs *docs, size_t i)
 {

@@ -4,16 +4,17 @@
  *
  * Any node may do any of this at any time; nothing here takes a lock that others would notice.
  * Saving writes the segments that changed, then the manifest, which replaces only the one that was
- * read before (guarded by its version). Trimming removes the records below a manifest only when that
- * manifest has been stored for the horizon, in store time; the manifest carries the (seq, time) of one
- * older manifest until that is so. The record at the manifest's own seq always stays.
+ * read before (guarded by its version). Trimming removes the records below a manifest only when
+ * that manifest has been stored for the horizon, in store time; the manifest carries the (seq,
+ * time) of one older manifest until that is so. The record at the manifest's own seq always stays.
  */
 #pragma once
 
 #include "lib/mail/account.h"
 
-/* The account's state as last saved, no segment loaded; the empty one if there is no manifest. *ret_time:
- * store time of the reply. -ERR_UNAVAILABLE; -ERR_INTERNAL: damaged, or of a newer version. */
+/* The account's state as last saved, no segment loaded; the empty one if there is no manifest.
+ * *ret_time: store time of the reply. -ERR_UNAVAILABLE; -ERR_INTERNAL: damaged, or of a newer
+ * version. */
 int snapshot_load(struct mail *mail, uint64_t account, enum store_level level,
                   struct state **ret_st, int64_t *ret_time, struct error *err) MUST_USE;
 /* Fills in the segments of st that hold messages in the ranges. All are read in as few calls as

@@ -6,12 +6,13 @@
 #include "lib/mail/snapshot_format.h"
 #include "lib/mail/state_impl.h"
 
-#define SEGMENT_RAW_MAX ((size_t)16 << 20)
+#define SEGMENT_RAW_MAX  ((size_t)16 << 20)
 #define MANIFEST_RAW_MAX ((size_t)16 << 20)
 
 /* Appends to out; out is full if it does not fit. */
 void pack(uint8_t version, const struct buf *raw, struct buf *out);
-/* raw->max is the limit. -ERR_INTERNAL: damaged, of a newer version, too large; `what` is for the sentence. */
+/* raw->max is the limit. -ERR_INTERNAL: damaged, of a newer version, too large; `what` is for the
+ * sentence. */
 int unpack(const char *what, uint8_t version, struct slice bytes, struct buf *raw,
            struct error *err) MUST_USE;
 int damaged(const char *what, struct error *err);

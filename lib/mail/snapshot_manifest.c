@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Manifests as bytes. Head: account, seq, time, txid, usage, closed, last UIDVALIDITY, the older mark, values,
- * subscriptions, mailboxes with their segments. Body: seq again, deliveries, what is gone. */
+/* Manifests as bytes. Head: account, seq, time, txid, usage, closed, last UIDVALIDITY, the older
+ * mark, values, subscriptions, mailboxes with their segments. Body: seq again, deliveries, what is
+ * gone. */
 #include <stdlib.h>
 
 #include "lib/base/mem.h"
@@ -8,7 +9,7 @@
 #include "lib/store/store.h"
 
 #define MAILBOXES_MAX 200000
-#define WHAT "the manifest"
+#define WHAT          "the manifest"
 
 /* --- encoding -------------------------------------------------------------------------------- */
 
@@ -205,7 +206,8 @@ static void get_segments(struct cursor *in, struct mailbox *box)
 
 static void get_mailbox(struct cursor *in, struct state *st)
 {
-    uint64_t id = cursor_varint(in), above = st->n_mailboxes ? st->mailboxes[st->n_mailboxes - 1]->id : 0;
+    uint64_t id = cursor_varint(in),
+             above = st->n_mailboxes ? st->mailboxes[st->n_mailboxes - 1]->id : 0;
     struct slice name = get_text(in);
     struct mailbox *box;
 
@@ -306,8 +308,8 @@ static void list_segments(struct manifest *m)
         m->n_segments += m->st->mailboxes[i]->n_segments;
     m->segments = mem_realloc(NULL, m->n_segments, sizeof *m->segments);
     for (size_t i = 0; i < m->st->n_mailboxes; i++)
-        n += mailbox_missing(m->st->mailboxes[i], 0, UINT32_MAX, m->segments + n,
-                             m->n_segments - n);
+        n +=
+            mailbox_missing(m->st->mailboxes[i], 0, UINT32_MAX, m->segments + n, m->n_segments - n);
 }
 
 int manifest_decode(uint64_t account, struct slice head, struct slice body, struct manifest **ret,
@@ -363,7 +365,8 @@ static int compare_refs(const void *a, const void *b)
 
 bool manifest_names(const struct manifest *m, const struct segment_ref *ref)
 {
-    const struct segment_ref *found = bsearch(ref, m->segments, m->n_segments, sizeof *ref, compare_refs);
+    const struct segment_ref *found =
+        bsearch(ref, m->segments, m->n_segments, sizeof *ref, compare_refs);
 
     return found && found->stamp == ref->stamp && found->last == ref->last &&
            found->count == ref->count;

@@ -7,12 +7,12 @@
 
 #define SMALL (SEGMENT_MESSAGES / 4)
 
-/* One of two neighbours has to be written anyway, one is small, and both fit into one segment. Joining more
- * eagerly would write large segments again and again. */
+/* One of two neighbours has to be written anyway, one is small, and both fit into one segment.
+ * Joining more eagerly would write large segments again and again. */
 static bool worth_joining(const struct segment *a, const struct segment *b)
 {
-    bool write = !atomic_load(&((struct segment *)a)->stamp) ||
-                 !atomic_load(&((struct segment *)b)->stamp);
+    bool write =
+        !atomic_load(&((struct segment *)a)->stamp) || !atomic_load(&((struct segment *)b)->stamp);
 
     return write && MIN(a->count, b->count) <= SMALL && a->count + b->count <= SEGMENT_MESSAGES;
 }

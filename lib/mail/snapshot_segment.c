@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Segments as bytes. Unpacked: mailbox, first uid, last uid, count; keywords; sets of flags (system flags and indexes of
- * keywords); then the columns: uid, modseq, id, size, date, saved, flags. */
+/* Segments as bytes. Unpacked: mailbox, first uid, last uid, count; keywords; sets of flags (system
+ * flags and indexes of keywords); then the columns: uid, modseq, id, size, date, saved, flags. */
 #include <stdlib.h>
 #include <zstd.h>
 
@@ -8,7 +8,9 @@
 #include "lib/mail/snapshot_format_impl.h"
 
 #define ZSTD_LEVEL 3
-#define ROW_LEAST 8 /* bytes of a message before packing: seven columns, one of them of two bytes */
+#define ROW_LEAST                                                                                  \
+    8 /* bytes of a message before packing: seven columns, one of them of two bytes                \
+       */
 #define DATE_MAX ((int64_t)1 << 40) /* as in record.c */
 
 int damaged(const char *what, struct error *err)
@@ -72,7 +74,8 @@ static size_t varint_size(int64_t delta)
     return 1 + (63 - (size_t)__builtin_clzll(v | 1)) / 7;
 }
 
-/* Each value as its difference from the one before, or, where that is shorter, from a column that is known already. */
+/* Each value as its difference from the one before, or, where that is shorter, from a column that
+ * is known already. */
 static void put_column(const int64_t *values, const int64_t *base, size_t n, struct buf *out)
 {
     size_t by_previous = 0, by_base = 0;
@@ -98,8 +101,8 @@ static void get_column(struct cursor *in, int64_t *values, const int64_t *base, 
 
     in->bad |= use_base > (base ? 1 : 0);
     for (size_t i = 0; i < n && !in->bad; previous = values[i++]) {
-        in->bad |= __builtin_add_overflow(cursor_svarint(in), use_base ? base[i] : previous,
-                                          &values[i]);
+        in->bad |=
+            __builtin_add_overflow(cursor_svarint(in), use_base ? base[i] : previous, &values[i]);
         in->bad |= values[i] < least || values[i] > most;
     }
 }
@@ -331,7 +334,8 @@ static void get_dictionary(struct cursor *in, struct arena *arena, struct dictio
 
 /* --- segments -------------------------------------------------------------------------------- */
 
-void segment_encode(const struct snapshot_plan *plan, const struct snapshot_item *item, struct buf *out)
+void segment_encode(const struct snapshot_plan *plan, const struct snapshot_item *item,
+                    struct buf *out)
 {
     CLEANUP(buf_done) struct buf raw = buf_make(SEGMENT_RAW_MAX);
     CLEANUP(columns_done) struct columns c;

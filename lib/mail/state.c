@@ -78,7 +78,8 @@ void mailbox_add_segment(struct mailbox *box, struct segment *s)
     box->starts[n] = before ? box->starts[n - 1] + before->count : 0;
 }
 
-/* Both loaded and, together, well below a full segment: so that many expunges do not leave many nearly empty ones. */
+/* Both loaded and, together, well below a full segment: so that many expunges do not leave many
+ * nearly empty ones. */
 static bool should_join(const struct segment *a, const struct segment *b)
 {
     return segment_rows(a) && segment_rows(b) && a->count + b->count <= SEGMENT_MESSAGES / 2 &&
@@ -438,7 +439,8 @@ bool state_is_subscribed(const struct state *st, struct slice name)
     return names_has(st->subscribed, name);
 }
 
-void state_each_subscribed(const struct state *st, bool (*f)(void *ctx, struct slice name), void *ctx)
+void state_each_subscribed(const struct state *st, bool (*f)(void *ctx, struct slice name),
+                           void *ctx)
 {
     for (size_t i = 0; i < st->subscribed->n; i++)
         if (!f(ctx, st->subscribed->items[i]))
@@ -450,7 +452,8 @@ struct slice state_value(const struct state *st, struct slice key)
     return values_get(st->values, key);
 }
 
-void state_each_keyword(const struct state *st, void (*f)(void *ctx, struct slice keyword), void *ctx)
+void state_each_keyword(const struct state *st, void (*f)(void *ctx, struct slice keyword),
+                        void *ctx)
 {
     flagsets_each_keyword(st->flagsets, f, ctx);
 }

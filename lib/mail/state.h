@@ -6,8 +6,8 @@
  * state it showed its client and compare it later with the newest one. Comparing two versions of
  * a mailbox skips what they share.
  *
- * A segment is up to 16,384 messages in uid order and is the unit of storage (snapshot.h); it may be
- * not loaded: then only its first and last uid, count and key are known. Functions that look at
+ * A segment is up to 16,384 messages in uid order and is the unit of storage (snapshot.h); it may
+ * be not loaded: then only its first and last uid, count and key are known. Functions that look at
  * messages say what must be loaded; mailbox_load in account.h does it. Folding may need segments
  * too: state_fold says which.
  *
@@ -21,11 +21,12 @@
 /* Tests are also built with small ones, so that small mailboxes have many pieces. */
 #ifndef SEGMENT_MESSAGES
 #define SEGMENT_MESSAGES 16384u
-#define CHUNK_MESSAGES 512u
+#define CHUNK_MESSAGES   512u
 #endif
 
-/* A set of flags and keywords, interned per account: equal sets are the same pointer and stay as long
- * as any state of the account. `text` is "\Seen \Flagged $Work", ready for FETCH FLAGS (...). */
+/* A set of flags and keywords, interned per account: equal sets are the same pointer and stay as
+ * long as any state of the account. `text` is "\Seen \Flagged $Work", ready for FETCH FLAGS (...).
+ */
 struct flagset {
     uint32_t index; /* in the account's table, from 0 = no flags */
     uint8_t system;
@@ -36,11 +37,11 @@ struct flagset {
 
 struct message {
     uint32_t uid;
-    uint32_t size;      /* octets */
+    uint32_t size; /* octets */
     uint64_t modseq;
-    uint64_t id;        /* message id: EMAILID, key of digest and content */
-    int64_t date;       /* INTERNALDATE, seconds */
-    int64_t saved;      /* when it came into this mailbox, seconds of store time (SAVEDATE) */
+    uint64_t id;   /* message id: EMAILID, key of digest and content */
+    int64_t date;  /* INTERNALDATE, seconds */
+    int64_t saved; /* when it came into this mailbox, seconds of store time (SAVEDATE) */
     const struct flagset *flags;
 };
 
@@ -52,7 +53,7 @@ struct mailbox {
     uint32_t uses; /* special uses */
     char *name;    /* full name, UTF-8, "/" between levels; INBOX is always upper case */
     struct mailbox_sum sum;
-    uint64_t created; /* seq */
+    uint64_t created;  /* seq */
     uint64_t expunged; /* highest seq at which a message left it; 0: none ever */
     struct segment **segments;
     uint32_t *starts; /* messages before each segment */
@@ -64,19 +65,19 @@ struct mailbox {
 struct state {
     _Atomic uint32_t refs;
     uint64_t account;
-    uint64_t seq;  /* of the last record folded */
-    int64_t t_ms;  /* the latest time of any record so far */
+    uint64_t seq; /* of the last record folded */
+    int64_t t_ms; /* the latest time of any record so far */
     uint8_t txid[TXID_SIZE];
     uint64_t used_bytes, used_messages;
-    bool closed;   /* the account is deleted */
+    bool closed;                /* the account is deleted */
     struct mailbox **mailboxes; /* by id */
     uint32_t *name_hashes;      /* of the mailboxes' names, in the same order */
     size_t n_mailboxes;
-    struct flagsets *flagsets;  /* flagset.h; shared by all states of the account on this node */
-    struct names *subscribed; /* names, sorted (state_subscribed) */
-    struct values *values;    /* account values: quota, retention, ... (state_value) */
+    struct flagsets *flagsets; /* flagset.h; shared by all states of the account on this node */
+    struct names *subscribed;  /* names, sorted (state_subscribed) */
+    struct values *values;     /* account values: quota, retention, ... (state_value) */
     struct ledger *deliveries, *gone; /* delivery hashes; messages in the undelete window */
-    uint32_t last_uidvalidity; /* last given */
+    uint32_t last_uidvalidity;        /* last given */
 };
 
 struct state *state_new_empty(uint64_t account); /* seq 0 */
@@ -90,19 +91,22 @@ const struct mailbox *state_mailbox(const struct state *st, uint64_t id);
 const struct mailbox *state_mailbox_named(const struct state *st, struct slice name);
 bool state_is_subscribed(const struct state *st, struct slice name);
 /* Calls f for each subscribed name in order; ends early when f returns false. */
-void state_each_subscribed(const struct state *st, bool (*f)(void *ctx, struct slice name), void *ctx);
+void state_each_subscribed(const struct state *st, bool (*f)(void *ctx, struct slice name),
+                           void *ctx);
 /* A named value of the account ("quota.bytes", ...) or of a mailbox, or an empty slice. */
 struct slice state_value(const struct state *st, struct slice key);
 struct slice mailbox_value(const struct mailbox *box, struct slice key);
-/* The keywords that this node has met in the account: those in use, and perhaps some that were (FLAGS,
- * PERMANENTFLAGS). */
-void state_each_keyword(const struct state *st, void (*f)(void *ctx, struct slice keyword), void *ctx);
+/* The keywords that this node has met in the account: those in use, and perhaps some that were
+ * (FLAGS, PERMANENTFLAGS). */
+void state_each_keyword(const struct state *st, void (*f)(void *ctx, struct slice keyword),
+                        void *ctx);
 bool state_has_delivery(const struct state *st, const uint8_t hash[DELIVERY_HASH_SIZE]);
 /* A message that left its mailbox within the undelete window. */
 bool state_gone(const struct state *st, uint64_t message, int64_t *ret_t_ms, uint32_t *ret_size);
 /* All of them, in the order in which they went; one that went twice comes twice. */
 void state_each_gone(const struct state *st,
-                     void (*f)(void *ctx, uint64_t message, int64_t t_ms, uint32_t size), void *ctx);
+                     void (*f)(void *ctx, uint64_t message, int64_t t_ms, uint32_t size),
+                     void *ctx);
 /* Bytes of memory that only this state is sure to hold, about (for limits on idle replicas). */
 size_t state_bytes(const struct state *st);
 
@@ -124,7 +128,8 @@ struct mailbox_iter {
 };
 struct mailbox_iter mailbox_iter(const struct mailbox *box, uint32_t from_uid);
 bool mailbox_next(struct mailbox_iter *i, struct message *ret);
-/* The same, but stays before the first message with a uid above `last`, and looks at no segment behind it. */
+/* The same, but stays before the first message with a uid above `last`, and looks at no segment
+ * behind it. */
 bool mailbox_next_to(struct mailbox_iter *i, uint32_t last, struct message *ret);
 
 /* What changed between two versions of one mailbox (old before new): calls for each uid, in
@@ -137,8 +142,9 @@ struct mailbox_diff {
 void mailbox_compare(const struct mailbox *old, const struct mailbox *now,
                      const struct mailbox_diff *diff, void *ctx);
 
-/* The segments that mailbox_compare would look into and that are not loaded, in either version: calls as
- * in state_fold_needs. (Rare: versions of one replica share their segments; a reopened replica does not.) */
+/* The segments that mailbox_compare would look into and that are not loaded, in either version:
+ * calls as in state_fold_needs. (Rare: versions of one replica share their segments; a reopened
+ * replica does not.) */
 void mailbox_compare_needs(const struct mailbox *old, const struct mailbox *now,
                            void (*need)(void *ctx, const struct mailbox *version, uint32_t first,
                                         uint32_t last),
@@ -146,15 +152,17 @@ void mailbox_compare_needs(const struct mailbox *old, const struct mailbox *now,
 
 /* --- folding --------------------------------------------------------------------------------- */
 
-/* Settings that the fold depends on; the same on all nodes (they are account values or constants). */
+/* Settings that the fold depends on; the same on all nodes (they are account values or constants).
+ */
 #define DELIVERY_WINDOW_MS ((int64_t)3 * 24 * 3600 * 1000)
-#define UNDELETE_WINDOW_MS ((int64_t)24 * 3600 * 1000) /* unless the value "undelete.ms" says other */
+#define UNDELETE_WINDOW_MS                                                                         \
+    ((int64_t)24 * 3600 * 1000) /* unless the value "undelete.ms" says other */
 #define UNDELETE_MAX_MS ((int64_t)30 * 24 * 3600 * 1000)
-/* Of the two ledgers only the newest so many are kept, so that a manifest stays small: beyond it the
- * windows get shorter. */
+/* Of the two ledgers only the newest so many are kept, so that a manifest stays small: beyond it
+ * the windows get shorter. */
 #ifndef DELIVERIES_MAX
 #define DELIVERIES_MAX 250000u
-#define GONE_MAX 250000u
+#define GONE_MAX       250000u
 #endif
 
 /* Which unloaded segments folding `rec` on `st` would touch: calls need(ctx, mailbox, first uid,
@@ -162,10 +170,11 @@ void mailbox_compare_needs(const struct mailbox *old, const struct mailbox *now,
 void state_fold_needs(const struct state *st, const struct record *rec,
                       void (*need)(void *ctx, uint64_t mailbox, uint32_t first, uint32_t last),
                       void *ctx);
-/* rec->seq must be st->seq + 1. Consumes the caller's reference to st (working in place where nobody
- * else holds it) and gives the new state; on failure st is unchanged and still the caller's.
+/* rec->seq must be st->seq + 1. Consumes the caller's reference to st (working in place where
+ * nobody else holds it) and gives the new state; on failure st is unchanged and still the caller's.
  * -ERR_INTERNAL: the record does not apply (damage, or a segment it needs is not loaded). */
-int state_fold(struct state *st, const struct record *rec, struct state **ret, struct error *err) MUST_USE;
+int state_fold(struct state *st, const struct record *rec, struct state **ret,
+               struct error *err) MUST_USE;
 
 /* All of a state as canonical bytes, for comparing (I6) in tests and fsck; everything loaded. */
 void state_dump(const struct state *st, struct buf *out);

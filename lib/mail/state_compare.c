@@ -61,8 +61,8 @@ static bool same_segment(const struct segment *a, const struct segment *b)
 {
     uint64_t stamp = atomic_load(&((struct segment *)a)->stamp);
 
-    return a == b || (stamp && a->first == b->first &&
-                      stamp == atomic_load(&((struct segment *)b)->stamp));
+    return a == b ||
+           (stamp && a->first == b->first && stamp == atomic_load(&((struct segment *)b)->stamp));
 }
 
 static bool skip_shared(struct side *old, struct side *now)
@@ -137,8 +137,7 @@ static void needs_of(const struct mailbox *version, const struct mailbox *other,
         const struct segment *s = version->segments[i];
         size_t at = mailbox_segment_at(other, s->first);
 
-        if (segment_rows(s) ||
-            (at < other->n_segments && same_segment(s, other->segments[at])))
+        if (segment_rows(s) || (at < other->n_segments && same_segment(s, other->segments[at])))
             continue;
         need(ctx, version, s->first, s->last);
     }

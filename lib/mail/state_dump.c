@@ -92,8 +92,9 @@ static bool recount_mailbox(const struct mailbox *box, struct error *err)
         c.bytes += m.size;
         c.modseq = MAX(c.modseq, m.modseq);
         if (m.uid <= before || m.uid >= c.uidnext) {
-            error_set(err, ERR_INTERNAL, "mailbox %s: uid %" PRIu32 " after %" PRIu32
-                      " below uidnext %" PRIu32, box->name, m.uid, before, c.uidnext);
+            error_set(err, ERR_INTERNAL,
+                      "mailbox %s: uid %" PRIu32 " after %" PRIu32 " below uidnext %" PRIu32,
+                      box->name, m.uid, before, c.uidnext);
             return false;
         }
     }
@@ -102,10 +103,12 @@ static bool recount_mailbox(const struct mailbox *box, struct error *err)
     if (c.exists == box->sum.exists && c.unseen == box->sum.unseen &&
         c.deleted == box->sum.deleted && c.bytes == box->sum.bytes && c.modseq <= box->sum.modseq)
         return true;
-    error_set(err, ERR_INTERNAL, "mailbox %s: counted %" PRIu32 " messages, %" PRIu32
-              " unseen, %" PRIu32 " deleted, %" PRIu64 " bytes; its sum says %" PRIu32 ", %" PRIu32
-              ", %" PRIu32 ", %" PRIu64, box->name, c.exists, c.unseen, c.deleted, c.bytes,
-              box->sum.exists, box->sum.unseen, box->sum.deleted, box->sum.bytes);
+    error_set(err, ERR_INTERNAL,
+              "mailbox %s: counted %" PRIu32 " messages, %" PRIu32 " unseen, %" PRIu32
+              " deleted, %" PRIu64 " bytes; its sum says %" PRIu32 ", %" PRIu32 ", %" PRIu32
+              ", %" PRIu64,
+              box->name, c.exists, c.unseen, c.deleted, c.bytes, box->sum.exists, box->sum.unseen,
+              box->sum.deleted, box->sum.bytes);
     return false;
 }
 
@@ -121,8 +124,9 @@ bool state_recount(const struct state *st, struct error *err)
     }
     if (bytes == st->used_bytes && messages == st->used_messages)
         return true;
-    error_set(err, ERR_INTERNAL, "usage: counted %" PRIu64 " bytes in %" PRIu64
-              " messages; the state says %" PRIu64 " in %" PRIu64, bytes, messages, st->used_bytes,
-              st->used_messages);
+    error_set(err, ERR_INTERNAL,
+              "usage: counted %" PRIu64 " bytes in %" PRIu64 " messages; the state says %" PRIu64
+              " in %" PRIu64,
+              bytes, messages, st->used_bytes, st->used_messages);
     return false;
 }

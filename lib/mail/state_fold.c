@@ -110,8 +110,8 @@ static void note_gone(struct state *st, const struct message *m)
     int64_t date = MIN(m->date, (int64_t)UINT32_MAX);
 
     date = MAX(date, (int64_t)0);
-    ledger_add(st->gone, (struct ledger_entry){m->id, (uint64_t)m->size << 32 | (uint64_t)date,
-                                               st->t_ms});
+    ledger_add(st->gone,
+               (struct ledger_entry){m->id, (uint64_t)m->size << 32 | (uint64_t)date, st->t_ms});
 }
 
 static void keep_row(struct chunk *c, size_t to, size_t from)
@@ -125,8 +125,8 @@ static void keep_row(struct chunk *c, size_t to, size_t from)
     c->flags[to] = c->flags[from];
 }
 
-/* Rows move to the front while span_next still searches the chunk: what lies before `at`, moved or left over, is
- * below the next range, so that the search is not misled. */
+/* Rows move to the front while span_next still searches the chunk: what lies before `at`, moved or
+ * left over, is below the next range, so that the search is not misled. */
 static void take_from_chunk(void *ctx, struct mailbox *box, struct chunk *c)
 {
     struct taking *t = ctx;
@@ -253,9 +253,9 @@ static int apply_append(struct application *a)
     m.flags = flagsets_change(a->st->flagsets, flagsets_at(a->st->flagsets, 0), &op->add, NULL);
     put(a->st, a->box, &m);
     if (op->has_delivery)
-        ledger_add(ledger_own(&a->st->deliveries),
-                   (struct ledger_entry){get_be64(op->delivery), get_be64(op->delivery + 8),
-                                         a->st->t_ms});
+        ledger_add(
+            ledger_own(&a->st->deliveries),
+            (struct ledger_entry){get_be64(op->delivery), get_be64(op->delivery + 8), a->st->t_ms});
     return 0;
 }
 
@@ -313,8 +313,8 @@ static void change_chunk(void *ctx, struct mailbox *box, struct chunk *c)
 
             c->flags[i] = new->index;
             c->modseq[i] = g->st->seq;
-            box->sum.unseen += !(new->system & FLAG_SEEN) - !(old->system & FLAG_SEEN);
-            box->sum.deleted += !!(new->system & FLAG_DELETED) - !!(old->system & FLAG_DELETED);
+            box->sum.unseen += !(new->system &FLAG_SEEN) - !(old->system & FLAG_SEEN);
+            box->sum.deleted += !!(new->system &FLAG_DELETED) - !!(old->system & FLAG_DELETED);
         }
 }
 
@@ -403,13 +403,13 @@ static const struct {
     int (*apply)(struct application *a);
     bool in_mailbox; /* op->mailbox must be there */
 } appliers[OP_KINDS_] = {
-    [OP_NOOP] = {apply_noop, false},       [OP_CREATE] = {apply_create, false},
-    [OP_RENAME] = {apply_rename, true},    [OP_DELETE] = {apply_delete, true},
+    [OP_NOOP] = {apply_noop, false},           [OP_CREATE] = {apply_create, false},
+    [OP_RENAME] = {apply_rename, true},        [OP_DELETE] = {apply_delete, true},
     [OP_SUBSCRIBE] = {apply_subscribe, false}, [OP_SET] = {apply_set, true},
-    [OP_APPEND] = {apply_append, true},    [OP_COPY] = {apply_transfer, true},
-    [OP_MOVE] = {apply_transfer, true},    [OP_FLAGS] = {apply_flags, true},
-    [OP_EXPUNGE] = {apply_expunge, true},  [OP_UNDELETE] = {apply_undelete, true},
-    [OP_ACCOUNT] = {apply_account, false}, [OP_CLOSE] = {apply_close, false},
+    [OP_APPEND] = {apply_append, true},        [OP_COPY] = {apply_transfer, true},
+    [OP_MOVE] = {apply_transfer, true},        [OP_FLAGS] = {apply_flags, true},
+    [OP_EXPUNGE] = {apply_expunge, true},      [OP_UNDELETE] = {apply_undelete, true},
+    [OP_ACCOUNT] = {apply_account, false},     [OP_CLOSE] = {apply_close, false},
 };
 
 int state_apply(struct state *work, const struct op *op, size_t index, struct error *err)
@@ -494,16 +494,16 @@ static bool is_plain_op(const struct state *st, const struct op *ops, size_t at)
         return false;
     for (size_t i = 0; i < at; i++)
         if (ops[i].mailbox == op->mailbox &&
-            (ops[i].kind == OP_EXPUNGE || (ops[i].kind == OP_APPEND && op->kind == OP_APPEND &&
-                                           ops[i].uid >= op->uid)))
+            (ops[i].kind == OP_EXPUNGE ||
+             (ops[i].kind == OP_APPEND && op->kind == OP_APPEND && ops[i].uid >= op->uid)))
             return false;
     if (op->kind == OP_APPEND)
         return op->uid >= box->sum.uidnext && op->uid < UINT32_MAX;
     return !mailbox_needs(box, &op->uids, NULL, NULL) && has_all(box, &op->uids);
 }
 
-/* Such records are folded in place where the caller is the only holder; a record that does not apply never is,
- * so that the state is as it was. */
+/* Such records are folded in place where the caller is the only holder; a record that does not
+ * apply never is, so that the state is as it was. */
 static bool is_plain(const struct state *st, const struct record *rec)
 {
     if (rec->n_ops > PLAIN_OPS_MAX || st->closed)

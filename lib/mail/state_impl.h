@@ -3,10 +3,11 @@
  *
  *   state -> mailbox -> segment -> rows -> chunk
  *
- * Every one of them is reference-counted, and may be changed by a caller who is known to be its only holder (and that
- * of everything above it): the `own` functions see to that, by copying where it is not so. Copies of
- * a piece share all that is below it. One change does happen under other holders' eyes: the rows of a segment are
- * filled in when it is loaded (segment_attach), once, atomically; and its stamp is set when it is stored.
+ * Every one of them is reference-counted, and may be changed by a caller who is known to be its
+ * only holder (and that of everything above it): the `own` functions see to that, by copying where
+ * it is not so. Copies of a piece share all that is below it. One change does happen under other
+ * holders' eyes: the rows of a segment are filled in when it is loaded (segment_attach), once,
+ * atomically; and its stamp is set when it is stored.
  */
 #pragma once
 
@@ -36,7 +37,8 @@ struct segment {
     _Atomic uint32_t refs;
     uint32_t first, last; /* uids of the first and the last message */
     uint32_t count;       /* messages; never 0 in a mailbox */
-    _Atomic uint64_t stamp; /* it is stored under (mailbox, first, stamp); 0: not, or changed since */
+    _Atomic uint64_t
+        stamp; /* it is stored under (mailbox, first, stamp); 0: not, or changed since */
     _Atomic(struct rows *) rows; /* NULL: not loaded */
 };
 
@@ -50,7 +52,7 @@ struct values {
     _Atomic uint32_t refs;
     struct value {
         struct slice key, value;
-    } *items; /* by key */
+    } * items; /* by key */
     size_t n;
 };
 
@@ -78,11 +80,13 @@ static inline struct rows *segment_rows(const struct segment *s)
 }
 /* After a change of its rows: first, last, count; no stamp any more. */
 void segment_refresh(struct segment *s);
-/* Appends a message with a uid above all; the segment is the caller's alone, loaded and not full. */
+/* Appends a message with a uid above all; the segment is the caller's alone, loaded and not full.
+ */
 void segment_append(struct segment *s, const struct message *m);
 /* Moves all of `from` (the caller's alone, as `to`; both loaded) to the end of `to`. */
 void segment_join(struct segment *to, struct segment *from);
-void chunk_message(const struct mailbox *box, const struct chunk *c, size_t at, struct message *ret);
+void chunk_message(const struct mailbox *box, const struct chunk *c, size_t at,
+                   struct message *ret);
 /* Index of the first message with a uid at or above; c->n if none. */
 size_t chunk_search(const struct chunk *c, uint32_t uid);
 /* The chunk (of a loaded segment) that has the message at `index`. */
@@ -134,7 +138,8 @@ size_t values_bytes(const struct values *values);
 
 /* A working copy for record st->seq + 1 at t_ms (never below st's time). */
 struct state *state_begin(const struct state *st, int64_t t_ms);
-/* Applies one op, the index-th of its record. -ERR_INTERNAL: it does not apply; the working copy is then of no use. */
+/* Applies one op, the index-th of its record. -ERR_INTERNAL: it does not apply; the working copy is
+ * then of no use. */
 int state_apply(struct state *work, const struct op *op, size_t index, struct error *err) MUST_USE;
 /* The end of a record: windows; sums and usage are taken from it where they are given. */
 int state_end(struct state *work, const struct record *rec, struct error *err) MUST_USE;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The small sorted lists of a state: subscribed names, values. They change seldom, so a change copies them. */
+/* The small sorted lists of a state: subscribed names, values. They change seldom, so a change
+ * copies them. */
 #include "lib/mail/state_impl.h"
 
 #include <stdlib.h>

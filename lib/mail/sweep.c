@@ -14,9 +14,9 @@
 #include "lib/mail/snapshot.h"
 #include "lib/store/keys.h"
 
-#define LIST_PAGE 5000
-#define REMOVE_BATCH 256
-#define BLOBS_AT_ONCE 64
+#define LIST_PAGE      5000
+#define REMOVE_BATCH   256
+#define BLOBS_AT_ONCE  64
 #define CONFLICT_TRIES 3
 #define ROUND_PAUSE_MS 60000
 
@@ -39,7 +39,8 @@ static int compare_ids(const void *a, const void *b)
 
 /* --- what is there --------------------------------------------------------------------------- */
 
-/* Ids of the messages stored longer ago than the horizon, ascending; and whether there are any younger. */
+/* Ids of the messages stored longer ago than the horizon, ascending; and whether there are any
+ * younger. */
 static int list_old(struct mail *mail, uint64_t account, struct ids *old, bool *ret_younger,
                     struct error *err)
 {
@@ -105,8 +106,8 @@ static void keep_orphans(const struct state *st, const struct ids *live, struct 
     uint32_t size;
 
     for (size_t i = 0; i < old->n; i++)
-        if (!(live->n && bsearch(&old->items[i], live->items, live->n, sizeof *live->items,
-                                 compare_ids)) &&
+        if (!(live->n &&
+              bsearch(&old->items[i], live->items, live->n, sizeof *live->items, compare_ids)) &&
             !state_gone(st, old->items[i], &t, &size))
             old->items[kept++] = old->items[i];
     old->n = kept;
@@ -133,8 +134,9 @@ static int remove_batch(struct mail *mail, uint64_t account, const uint64_t *ids
         struct slice *links;
         size_t n_links = 0;
 
-        if (docs.items[i].found && content_links(docs.items[i].head, account, ids[i], &arena,
-                                                 &links, &n_links, NULL) == 0 &&
+        if (docs.items[i].found &&
+            content_links(docs.items[i].head, account, ids[i], &arena, &links, &n_links, NULL) ==
+                0 &&
             n_links)
             r = store_delete(mail->store, STORE_BLOBLINKS, links, n_links, err);
         swept->links += n_links;
@@ -151,8 +153,8 @@ static int remove_all(struct mail *mail, uint64_t account, const struct ids *ids
                       struct swept *swept, struct error *err)
 {
     for (size_t i = 0; i < ids->n; i += REMOVE_BATCH) {
-        int r = remove_batch(mail, account, ids->items + i,
-                             MIN(ids->n - i, (size_t)REMOVE_BATCH), swept, err);
+        int r = remove_batch(mail, account, ids->items + i, MIN(ids->n - i, (size_t)REMOVE_BATCH),
+                             swept, err);
 
         if (r < 0)
             return r;
@@ -169,15 +171,16 @@ static int last_is_old(struct mail *mail, uint64_t account, uint64_t seq, bool *
 {
     struct key16 key = key_pair(account, seq);
     CLEANUP(store_docs_done) struct store_docs docs = {0};
-    int r = store_get(mail->store, STORE_LOG, (struct slice[]){KEY_SLICE(key)}, 1, STORE_KEYS, STORE_MAJORITY, &docs,
-                      err);
+    int r = store_get(mail->store, STORE_LOG, (struct slice[]){KEY_SLICE(key)}, 1, STORE_KEYS,
+                      STORE_MAJORITY, &docs, err);
 
     *ret_old = r == 0 && (!docs.items[0].found ||
                           docs.time - docs.items[0].stored_ms > mail->settings.horizon_ms);
     return r;
 }
 
-/* The manifest of the closed state goes last: whoever comes back after a crash finds where to go on. */
+/* The manifest of the closed state goes last: whoever comes back after a crash finds where to go
+ * on. */
 static int erase(struct account *a, const struct state *st, struct swept *swept, struct error *err)
 {
     struct store *store = a->mail->store;
@@ -280,12 +283,13 @@ int sweep_next_account(struct mail *mail, uint64_t after, uint64_t *ret_account,
     for (size_t i = 0; i < ARRAY_LEN(account_tables); i++) {
         struct key28 from = key_segment(after + 1, 0, 0, 0);
         CLEANUP(store_docs_done) struct store_docs docs = {0};
-        int r = store_range(mail->store,
-                            &(struct store_query){.table = account_tables[i].table,
-                                                  .from = slice_of(from.b, account_tables[i].key_size),
-                                                  .limit = 1,
-                                                  .level = STORE_MAJORITY},
-                            &docs, err);
+        int r =
+            store_range(mail->store,
+                        &(struct store_query){.table = account_tables[i].table,
+                                              .from = slice_of(from.b, account_tables[i].key_size),
+                                              .limit = 1,
+                                              .level = STORE_MAJORITY},
+                        &docs, err);
 
         if (r < 0)
             return r;

@@ -4,9 +4,8 @@
  * Messages: those stored longer ago than the horizon, in no mailbox and not in the undelete window,
  * behind a noop: a record that names one of them and is still on its way was built at or below that
  * noop, so it can never land; and one that is built later stores its message again.
- * Closed accounts: their messages likewise; when none is left and the last record has been stored for the
- * horizon: manifest, segments and log.
- * Blobs: content_sweep (content.h).
+ * Closed accounts: their messages likewise; when none is left and the last record has been stored
+ * for the horizon: manifest, segments and log. Blobs: content_sweep (content.h).
  */
 #pragma once
 
@@ -19,15 +18,18 @@ struct swept {
 
 /* One account, now. Blocks. 0; -ERR_CONFLICT: it was written to meanwhile, come again;
  * -ERR_UNAVAILABLE. */
-int sweep_account(struct mail *mail, uint64_t account, struct swept *swept, struct error *err) MUST_USE;
-/* The account after `after` that has anything in the store (log, messages, segments). -ERR_NOTFOUND: none. */
+int sweep_account(struct mail *mail, uint64_t account, struct swept *swept,
+                  struct error *err) MUST_USE;
+/* The account after `after` that has anything in the store (log, messages, segments).
+ * -ERR_NOTFOUND: none. */
 int sweep_next_account(struct mail *mail, uint64_t after, uint64_t *ret_account,
                        struct error *err) MUST_USE;
 /* All accounts and all blobs once. For tests, `eider fsck --all` and the background. */
 int sweep_all(struct mail *mail, struct swept *swept, struct error *err) MUST_USE;
 
-/* The thread that goes round, gently: one account each pause_ms (default 1,000). erased (may be NULL) is
- * told, in that thread, of each deleted account of which nothing is left: its directory entry can go. */
+/* The thread that goes round, gently: one account each pause_ms (default 1,000). erased (may be
+ * NULL) is told, in that thread, of each deleted account of which nothing is left: its directory
+ * entry can go. */
 struct sweeper *sweeper_start(struct mail *mail, int pause_ms,
                               void (*erased)(void *ctx, uint64_t account), void *ctx);
 void sweeper_stop(struct sweeper *s); /* NULL is fine */

@@ -90,7 +90,7 @@ size_t turn_item_count(const struct turn *t)
     const struct pending *p;
     size_t n = 0;
 
-    STAILQ_FOREACH(p, &t->pendings, link)
+    STAILQ_FOREACH (p, &t->pendings, link)
         if (wants_storing(t, p))
             n += content_item_count(p->intent->prepared);
     return n;
@@ -100,7 +100,7 @@ void turn_fill_items(struct turn *t, struct store_item *items, uint32_t group)
 {
     struct pending *p;
 
-    STAILQ_FOREACH(p, &t->pendings, link) {
+    STAILQ_FOREACH (p, &t->pendings, link) {
         size_t n;
 
         if (!wants_storing(t, p))
@@ -137,7 +137,7 @@ void turn_note_items(struct turn *t, const struct store_item *items, int64_t tim
 {
     struct pending *p;
 
-    STAILQ_FOREACH(p, &t->pendings, link) {
+    STAILQ_FOREACH (p, &t->pendings, link) {
         size_t n;
 
         if (!wants_storing(t, p))
@@ -152,14 +152,15 @@ bool turn_all_stored(const struct turn *t)
 {
     const struct pending *p;
 
-    STAILQ_FOREACH(p, &t->pendings, link)
+    STAILQ_FOREACH (p, &t->pendings, link)
         if (wants_storing(t, p))
             return false;
     return true;
 }
 
 /* A message was sent, and it is not known what became of it. A taken key proves neither whose
- * document is there nor that it stays: a majority read does. Its age counts from then, not from now. */
+ * document is there nor that it stays: a majority read does. Its age counts from then, not from
+ * now. */
 static int look_for_message(struct turn *t, struct pending *p, struct error *err)
 {
     struct mail *mail = t->account->mail;
@@ -206,7 +207,7 @@ static struct build_item *build_items(struct turn *t, bool with_ids)
     struct pending *p;
     size_t i = 0;
 
-    STAILQ_FOREACH(p, &t->pendings, link) {
+    STAILQ_FOREACH (p, &t->pendings, link) {
         if (has_message(p) && with_ids)
             ensure_id(t->account->mail, p);
         items[i].intent = p->intent;
@@ -238,7 +239,7 @@ bool turn_is_ready(struct turn *t)
 
     if (!take_base(t))
         return false;
-    STAILQ_FOREACH(p, &t->pendings, link)
+    STAILQ_FOREACH (p, &t->pendings, link)
         if (has_message(p) && !message_is_ready(t->account->mail, p))
             return false;
     what_is_needed(t, &needs);
@@ -285,7 +286,7 @@ static int prepare_messages(struct turn *t, struct error *err)
     struct pending *p;
     int r = 0;
 
-    STAILQ_FOREACH(p, &t->pendings, link) {
+    STAILQ_FOREACH (p, &t->pendings, link) {
         if (!has_message(p))
             continue;
         forget_if_old(mail, p);
@@ -361,11 +362,10 @@ struct store_item turn_record_item(const struct turn *t, struct slice bytes, uin
     const struct mail *mail = t->account->mail;
     bool guarded = t->base->seq > 0 && !(mail->broken & BREAK_POSITION);
 
-    return (struct store_item){.table = STORE_LOG,
-                               .key = KEY_SLICE(t->key),
-                               .head = bytes,
-                               .group = group,
-                               .after = guarded && store_is_atomic(mail->store)
-                                            ? KEY_SLICE(t->after)
-                                            : (struct slice){0}};
+    return (struct store_item){
+        .table = STORE_LOG,
+        .key = KEY_SLICE(t->key),
+        .head = bytes,
+        .group = group,
+        .after = guarded && store_is_atomic(mail->store) ? KEY_SLICE(t->after) : (struct slice){0}};
 }

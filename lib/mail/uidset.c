@@ -137,8 +137,8 @@ void uidset_print(const struct uidset *s, struct buf *out)
     }
 }
 
-/* Each range as its distance from the end of the one before (from 0 for the first) and length - 1. Ranges that
- * touch would be one, so a distance is at least 2, the first at least 1. */
+/* Each range as its distance from the end of the one before (from 0 for the first) and length - 1.
+ * Ranges that touch would be one, so a distance is at least 2, the first at least 1. */
 void uidset_encode(const struct uidset *s, struct buf *out)
 {
     uint32_t before = 0;

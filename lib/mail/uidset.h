@@ -28,8 +28,8 @@ uint64_t uidset_count(const struct uidset *s);
 struct uidset uidset_copy(const struct uidset *s);
 /* "1:4,7,9:12"; nothing for the empty set. */
 void uidset_print(const struct uidset *s, struct buf *out);
-/* varints: count, then gap and length of each; decoding refuses what encoding would not give (-ERR_INTERNAL;
- * *s is then empty). */
+/* varints: count, then gap and length of each; decoding refuses what encoding would not give
+ * (-ERR_INTERNAL; *s is then empty). */
 void uidset_encode(const struct uidset *s, struct buf *out);
 int uidset_decode(struct uidset *s, struct cursor *in) MUST_USE;
 /* The same with the ranges in an arena: not to be changed or done. */

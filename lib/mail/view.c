@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The messages in view are: those of `now` below `bound`, and the ghosts (gone from `now`, not yet told). Both are in uid
- * order, and no uid is in both; a sequence number is the place in the merge of the two. Ghosts come in ranges with
- * the number of ghosts before each, so that a place is found by binary search in either.
+/* The messages in view are: those of `now` below `bound`, and the ghosts (gone from `now`, not yet
+ * told). Both are in uid order, and no uid is in both; a sequence number is the place in the merge
+ * of the two. Ghosts come in ranges with the number of ghosts before each, so that a place is found
+ * by binary search in either.
  *
- * Everything that is to be told is derived from this: EXPUNGE: ghosts; EXISTS: messages of `now` from
- * `bound` on; FETCH: `dirty`. */
+ * Everything that is to be told is derived from this: EXPUNGE: ghosts; EXISTS: messages of `now`
+ * from `bound` on; FETCH: `dirty`. */
 #include "lib/mail/view.h"
 
 #include <stdlib.h>
@@ -28,11 +29,11 @@ struct burial {
 
 struct view {
     struct mailbox *now;
-    uint32_t bound;         /* uids from here on are not announced */
-    struct uidset dirty;    /* flags to be told; in now, below bound */
+    uint32_t bound;      /* uids from here on are not announced */
+    struct uidset dirty; /* flags to be told; in now, below bound */
     struct uidset ghosts;
     uint32_t *ghosts_before; /* number of ghosts before each range; ghosts.n + 1 values */
-    uint64_t told_modseq;   /* everything up to here has been told */
+    uint64_t told_modseq;    /* everything up to here has been told */
     VEC(struct silence) silent;
     VEC(struct burial) burials;
 };
@@ -115,7 +116,8 @@ static uint32_t ghosts_below(const struct view *v, uint32_t uid)
     return n;
 }
 
-/* Messages of `now` that are in view. All of them, mostly; else the end of the mailbox is looked at. */
+/* Messages of `now` that are in view. All of them, mostly; else the end of the mailbox is looked
+ * at. */
 static uint32_t living(const struct view *v)
 {
     return v->bound >= v->now->sum.uidnext ? v->now->sum.exists : mailbox_index(v->now, v->bound);
@@ -220,7 +222,8 @@ static void note_gone(void *ctx, uint32_t uid)
 static const struct flagset *after(struct flagsets *t, const struct silence *s,
                                    const struct flagset *old)
 {
-    struct flags all = {.system = FLAGS_ALL, .keywords = old->keywords, .n_keywords = old->n_keywords};
+    struct flags all = {
+        .system = FLAGS_ALL, .keywords = old->keywords, .n_keywords = old->n_keywords};
 
     if (s->how == FLAGS_ADD)
         return flagsets_change(t, old, &s->flags, NULL);
@@ -375,10 +378,10 @@ static bool emit_expunges(struct view *v, size_t *left, const struct view_events
         else
             last->last--;
         v->ghosts_before[v->ghosts.n] =
-            v->ghosts.n ? v->ghosts_before[v->ghosts.n - 1] +
-                              (v->ghosts.items[v->ghosts.n - 1].last -
-                               v->ghosts.items[v->ghosts.n - 1].first + 1)
-                        : 0;
+            v->ghosts.n
+                ? v->ghosts_before[v->ghosts.n - 1] + (v->ghosts.items[v->ghosts.n - 1].last -
+                                                       v->ghosts.items[v->ghosts.n - 1].first + 1)
+                : 0;
         --*left;
         events->expunge(ctx, seq, uid);
     }
@@ -446,7 +449,8 @@ static bool emit_flags(struct view *v, size_t *left, const struct view_events *e
     return v->dirty.n == 0;
 }
 
-bool view_emit(struct view *v, bool allow_expunge, size_t max, const struct view_events *events, void *ctx)
+bool view_emit(struct view *v, bool allow_expunge, size_t max, const struct view_events *events,
+               void *ctx)
 {
     size_t left = max ? max : SIZE_MAX;
     bool done = !allow_expunge || emit_gone(v, &left, events, ctx);
@@ -589,9 +593,10 @@ static uint32_t last_uid(const struct view *v)
     return n ? view_uid(v, n) : 0;
 }
 
-/* uids: RFC 3501 section 6.4.8: "a non-existent unique identifier is ignored"; "*" is the highest, and so "n:*" always
- * holds the last message. */
-static void resolve_uids(const struct view *v, struct uidset *out, struct seq_range r, uint32_t last)
+/* uids: RFC 3501 section 6.4.8: "a non-existent unique identifier is ignored"; "*" is the highest,
+ * and so "n:*" always holds the last message. */
+static void resolve_uids(const struct view *v, struct uidset *out, struct seq_range r,
+                         uint32_t last)
 {
     r.first = r.first ? r.first : last;
     r.last = r.last ? r.last : last;
@@ -601,7 +606,8 @@ static void resolve_uids(const struct view *v, struct uidset *out, struct seq_ra
         r.first = r.last;
         r.last = swap;
     }
-    uidset_add_range(out, r.first, MIN(r.last, v->bound - 1)); /* I8: nothing that is not announced */
+    uidset_add_range(out, r.first,
+                     MIN(r.last, v->bound - 1)); /* I8: nothing that is not announced */
 }
 
 static int resolve_numbers(const struct view *v, struct uidset *out, struct seq_range r,

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* Base64 text of a fixed form, there and back without the loss of an octet. For the skeleton.
  *
- * The form: lines of `line` characters (0: no line ends at all), each line end CRLF or LF, the first
- * character in column `col` of its line. A line end is written before a character that does not
- * fit its line any more, so a text never ends with one.
+ * The form: lines of `line` characters (0: no line ends at all), each line end CRLF or LF, the
+ * first character in column `col` of its line. A line end is written before a character that does
+ * not fit its line any more, so a text never ends with one.
  */
 #pragma once
 

@@ -14,9 +14,9 @@
 #include "lib/base/codec.h"
 #include "lib/base/mem.h"
 
-#define NAME_MAX_ 64  /* longer names are unknown */
-#define KEPT_MAX 12   /* converters a thread keeps */
-#define CHUNK 1024    /* UTF-16 units at a time */
+#define NAME_MAX_ 64   /* longer names are unknown */
+#define KEPT_MAX  12   /* converters a thread keeps */
+#define CHUNK     1024 /* UTF-16 units at a time */
 
 enum way {
     WAY_UTF8,
@@ -316,7 +316,7 @@ static void add_utf16(struct buf *out, const UChar *u, int32_t n)
 {
     UChar32 c;
 
-    for (int32_t i = 0; i < n; ) {
+    for (int32_t i = 0; i < n;) {
         U16_NEXT(u, i, n, c);
         utf8_add(out, U_IS_SURROGATE(c) ? 0xFFFD : (uint32_t)c);
     }

@@ -3,8 +3,8 @@
  *
  * Converters are kept per thread (a few), since opening one costs more than a usual mail. Damage
  * becomes U+FFFD; an unknown charset is read as UTF-8 where well-formed, else as windows-1252, so
- * that ASCII in it stays readable. Names are those of IANA, with the aliases of the WHATWG list that
- * matter for mail (iso-8859-1 means windows-1252, gb2312 means gbk, ...).
+ * that ASCII in it stays readable. Names are those of IANA, with the aliases of the WHATWG list
+ * that matter for mail (iso-8859-1 means windows-1252, gb2312 means gbk, ...).
  */
 #pragma once
 

@@ -105,7 +105,7 @@ static bool take_number(struct reader *r)
         if (take_colon(r))
             digits(r, 2, &r->c.second);
         if (r->s.p < r->s.end && *r->s.p == '.') { /* a fraction of a second */
-            for (r->s.p++; r->s.p < r->s.end && byte_is_digit(*r->s.p); )
+            for (r->s.p++; r->s.p < r->s.end && byte_is_digit(*r->s.p);)
                 r->s.p++;
         }
     } else if (n <= 2 && !r->day) {

@@ -142,13 +142,29 @@ void imap_text(struct buf *out, struct slice s)
 }
 
 enum field {
-    DATE, SUBJECT, FROM, SENDER, REPLY_TO, TO, CC, BCC, IN_REPLY_TO, MESSAGE_ID, FIELD_COUNT
+    DATE,
+    SUBJECT,
+    FROM,
+    SENDER,
+    REPLY_TO,
+    TO,
+    CC,
+    BCC,
+    IN_REPLY_TO,
+    MESSAGE_ID,
+    FIELD_COUNT
 };
 
 static const struct slice names[FIELD_COUNT] = {
-    [DATE] = S("Date"),         [SUBJECT] = S("Subject"),         [FROM] = S("From"),
-    [SENDER] = S("Sender"),     [REPLY_TO] = S("Reply-To"),       [TO] = S("To"),
-    [CC] = S("Cc"),             [BCC] = S("Bcc"),                 [IN_REPLY_TO] = S("In-Reply-To"),
+    [DATE] = S("Date"),
+    [SUBJECT] = S("Subject"),
+    [FROM] = S("From"),
+    [SENDER] = S("Sender"),
+    [REPLY_TO] = S("Reply-To"),
+    [TO] = S("To"),
+    [CC] = S("Cc"),
+    [BCC] = S("Bcc"),
+    [IN_REPLY_TO] = S("In-Reply-To"),
     [MESSAGE_ID] = S("Message-ID"),
 };
 

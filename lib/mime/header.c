@@ -64,7 +64,7 @@ bool header_next(struct header_reader *r, struct header_field *ret)
     if (!p)
         return true;
     colon = (size_t)(p - line.p);
-    for (name_end = colon; name_end > 0 && is_blank(line.p[name_end - 1]); )
+    for (name_end = colon; name_end > 0 && is_blank(line.p[name_end - 1]);)
         name_end--;
     ret->name = slice_sub(line, 0, name_end);
     ret->value = skip_initial_blanks(slice_skip(line, colon + 1));

@@ -49,5 +49,5 @@ void param_text(struct buf *out, const struct mime_param *param);
 bool msgid_next(struct slice value, size_t *pos, struct buf *out);
 
 /* RFC 5256 section 2.1: the base subject of a decoded subject, as UTF-8. Returns flags. */
-#define SUBJECT_IS_REPLY 1   /* "Re:", "(fwd)" and friends were taken away */
+#define SUBJECT_IS_REPLY 1 /* "Re:", "(fwd)" and friends were taken away */
 int subject_base(struct buf *out, struct slice decoded);

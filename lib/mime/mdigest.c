@@ -69,10 +69,10 @@ const struct slice mdigest_names[MDIGEST_NAMES] = {
 void mdigest_strings(struct mdigest *d, struct slice *ret[MDIGEST_STRINGS])
 {
     struct slice *order[MDIGEST_STRINGS] = {
-        &d->envelope,   &d->body,         &d->bodystructure, &d->sections,   &d->fields,
-        &d->subject,    &d->base_subject, &d->from_mailbox,  &d->from_display,
-        &d->from_address, &d->to_mailbox, &d->to_display,    &d->cc_mailbox, &d->cc_display,
-        &d->message_id, &d->in_reply_to,  &d->references,   &d->preview,
+        &d->envelope,    &d->body,         &d->bodystructure, &d->sections,     &d->fields,
+        &d->subject,     &d->base_subject, &d->from_mailbox,  &d->from_display, &d->from_address,
+        &d->to_mailbox,  &d->to_display,   &d->cc_mailbox,    &d->cc_display,   &d->message_id,
+        &d->in_reply_to, &d->references,   &d->preview,
     };
 
     memcpy(ret, order, sizeof order);

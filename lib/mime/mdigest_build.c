@@ -9,9 +9,9 @@
 #include "lib/mime/mdigest_format.h"
 #include "lib/mime/structure.h"
 
-#define KEY_MAX 256       /* octets of a sort key */
+#define KEY_MAX     256 /* octets of a sort key */
 #define NOT_LIMITED SIZE_MAX
-#define TEXT_MAX BUF_MAX_DEFAULT
+#define TEXT_MAX    BUF_MAX_DEFAULT
 
 const struct mdigest_caps mdigest_caps_default = {
     .envelope = 8192,
@@ -39,7 +39,7 @@ struct builder {
     struct buf text;
     struct buf work;
     struct mdigest d;
-    uint64_t unknown;     /* covered names that are not answered */
+    uint64_t unknown; /* covered names that are not answered */
     uint64_t flags;
     struct slice from, to, cc, subject, date, message_id, in_reply_to, references;
 };

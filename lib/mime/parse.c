@@ -170,7 +170,7 @@ static ssize_t boundary_match(const struct mime_parser *p, struct slice line)
     ssize_t best = -1;
     size_t best_n = 0;
 
-    for (size_t i = p->boundaries.n; i-- > 0; ) {
+    for (size_t i = p->boundaries.n; i-- > 0;) {
         struct slice text = p->boundaries.items[i].text;
 
         if (!slice_starts(line, text) || (best >= 0 && text.n <= best_n))
@@ -285,7 +285,7 @@ static void header_interrupted(struct mime_parser *p, size_t i)
     header_end(p, at, lf - (p->header_nl > 0), false);
     if (p->state == HEADER_START)
         header_end(p, at, lf - (p->header_nl > 0), false);
-    for (bool last = at == line_start; !last && p->part != outer; ) {
+    for (bool last = at == line_start; !last && p->part != outer;) {
         inner = p->part;
         last = inner == part;
         part_close(p, at, lf - (at < line_start));

@@ -25,8 +25,8 @@ struct mime_limits {
 };
 
 #define MIME_LIMITS_DEFAULT                                                                        \
-    ((struct mime_limits){.depth = 100, .parts = 10000, .header_kept = 1 << 20,                    \
-                          .headers_kept = 4 << 20})
+    ((struct mime_limits){                                                                         \
+        .depth = 100, .parts = 10000, .header_kept = 1 << 20, .headers_kept = 4 << 20})
 
 enum mime_kind {
     MIME_LEAF,

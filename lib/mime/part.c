@@ -8,10 +8,10 @@
 #include "lib/mime/scan.h"
 #include "lib/mime/transfer.h"
 
-#define PARAMS_MAX 128           /* of one field; the rest is ignored */
+#define PARAMS_MAX 128 /* of one field; the rest is ignored */
 /* Parameters of a message are not read when its tree has this many octets: thousands of parts with
  * a hundred parameters each are not mail. */
-#define TREE_MAX ((size_t)10 << 20)
+#define TREE_MAX         ((size_t)10 << 20)
 #define CONTINUATION_MAX 1000000 /* beyond it a section number is no number */
 
 /* name*3*=value while its brothers are not joined yet */
@@ -206,8 +206,8 @@ static struct mime_params read_params(struct arena *a, struct buf *scratch, stru
     return ret;
 }
 
-/* type "/" subtype, then ";" or the end. False: it is broken; *ret_type is how much of out is a type
- * nevertheless. */
+/* type "/" subtype, then ";" or the end. False: it is broken; *ret_type is how much of out is a
+ * type nevertheless. */
 static bool read_type(struct scan *s, struct buf *out, size_t *ret_type)
 {
     int ret;

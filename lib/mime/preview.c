@@ -10,11 +10,11 @@
 #include "lib/mime/text.h"
 #include "lib/mime/transfer.h"
 
-#define RAW_PLAIN 4096  /* octets of a body that are looked at */
-#define RAW_HTML 32768  /* the same of HTML, which starts with styles */
+#define RAW_PLAIN     4096  /* octets of a body that are looked at */
+#define RAW_HTML      32768 /* the same of HTML, which starts with styles */
 #define PREVIEW_CHARS 200
-#define TAG_MAX 16      /* octets of a tag's name */
-#define ENTITY_MAX 10
+#define TAG_MAX       16 /* octets of a tag's name */
+#define ENTITY_MAX    10
 
 struct text_preview {
     const struct mime_part *part; /* the text chosen so far */
@@ -83,8 +83,8 @@ static bool line_full(const struct line *l)
 static bool is_white(uint32_t c)
 {
     return c <= ' ' || c == 0x7F || c == 0xA0 || c == 0xFEFF || (c >= 0x2000 && c <= 0x200F) ||
-           c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000 ||
-           c == 0x34F || c == 0xAD;
+           c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000 || c == 0x34F ||
+           c == 0xAD;
 }
 
 static void line_add(struct line *l, uint32_t c)
@@ -106,12 +106,12 @@ static const struct {
     char name[8];
     uint16_t code;
 } entities[] = {
-    {"amp", '&'},     {"lt", '<'},       {"gt", '>'},       {"quot", '"'},    {"apos", '\''},
-    {"nbsp", 0xA0},   {"copy", 0xA9},    {"reg", 0xAE},     {"auml", 0xE4},   {"ouml", 0xF6},
-    {"uuml", 0xFC},   {"Auml", 0xC4},    {"Ouml", 0xD6},    {"Uuml", 0xDC},   {"szlig", 0xDF},
-    {"eacute", 0xE9}, {"egrave", 0xE8},  {"agrave", 0xE0},  {"ccedil", 0xE7}, {"euro", 0x20AC},
-    {"ndash", 0x2013}, {"mdash", 0x2014}, {"lsquo", 0x2018}, {"rsquo", 0x2019}, {"ldquo", 0x201C},
-    {"rdquo", 0x201D}, {"hellip", 0x2026}, {"bull", 0x2022}, {"middot", 0xB7}, {"zwnj", 0x200C},
+    {"amp", '&'},      {"lt", '<'},        {"gt", '>'},       {"quot", '"'},     {"apos", '\''},
+    {"nbsp", 0xA0},    {"copy", 0xA9},     {"reg", 0xAE},     {"auml", 0xE4},    {"ouml", 0xF6},
+    {"uuml", 0xFC},    {"Auml", 0xC4},     {"Ouml", 0xD6},    {"Uuml", 0xDC},    {"szlig", 0xDF},
+    {"eacute", 0xE9},  {"egrave", 0xE8},   {"agrave", 0xE0},  {"ccedil", 0xE7},  {"euro", 0x20AC},
+    {"ndash", 0x2013}, {"mdash", 0x2014},  {"lsquo", 0x2018}, {"rsquo", 0x2019}, {"ldquo", 0x201C},
+    {"rdquo", 0x201D}, {"hellip", 0x2026}, {"bull", 0x2022},  {"middot", 0xB7},  {"zwnj", 0x200C},
 };
 
 static uint32_t entity_number(struct slice digits)
@@ -195,7 +195,9 @@ static const char *hidden_until(struct slice name)
     static const struct {
         const char *name, *end;
     } hidden[] = {
-        {"style", "</style"}, {"script", "</script"}, {"title", "</title"},
+        {"style", "</style"},
+        {"script", "</script"},
+        {"title", "</title"},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(hidden); i++) {

@@ -6,9 +6,10 @@
 #define B (SCAN_ATEXT | SCAN_TOKEN)
 
 const uint8_t scan_class[256] = {
-    ['!'] = B, ['#'] = B, ['$'] = B, ['%'] = B, ['&'] = B, ['\''] = B, ['*'] = B, ['+'] = B,
-    ['-'] = B, ['.'] = T, ['/'] = A, ['='] = A, ['?'] = A, ['^'] = B, ['_'] = B, ['`'] = B,
-    ['{'] = B, ['|'] = B, ['}'] = B, ['~'] = B,
+    ['!'] = B,         ['#'] = B,         ['$'] = B,         ['%'] = B,         ['&'] = B,
+    ['\''] = B,        ['*'] = B,         ['+'] = B,         ['-'] = B,         ['.'] = T,
+    ['/'] = A,         ['='] = A,         ['?'] = A,         ['^'] = B,         ['_'] = B,
+    ['`'] = B,         ['{'] = B,         ['|'] = B,         ['}'] = B,         ['~'] = B,
     ['0' ... '9'] = B, ['A' ... 'Z'] = B, ['a' ... 'z'] = B, [128 ... 255] = B,
 };
 
@@ -18,7 +19,7 @@ const uint8_t scan_class[256] = {
 
 /* What encloses, and what a backslash does in it. */
 struct enclosure {
-    int open;  /* nests; -1: cannot be inside */
+    int open; /* nests; -1: cannot be inside */
     bool nests;
     uint8_t close;
     bool keep_backslash;
@@ -90,7 +91,7 @@ int scan_cfws(struct scan *s)
 {
     static const struct enclosure comment = {.open = '(', .nests = true, .close = ')'};
 
-    for (; s->p < s->end; ) {
+    for (; s->p < s->end;) {
         if (*s->p == ' ' || *s->p == '\t' || *s->p == '\r' || *s->p == '\n') {
             s->p++;
         } else if (*s->p == '(') {

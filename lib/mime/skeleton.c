@@ -8,7 +8,7 @@
 
 struct run {
     uint8_t kind;
-    uint64_t size;        /* octets of the message that it stands for */
+    uint64_t size; /* octets of the message that it stands for */
     struct slice literal;
     const uint8_t *hash;
     uint32_t stored;

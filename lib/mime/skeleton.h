@@ -20,10 +20,10 @@
 #include "lib/base/err.h"
 #include "lib/mime/parse.h"
 
-#define SKELETON_BLOB_MIN 16384
-#define SKELETON_PIECE 1048575 /* decoded; a multiple of 3 */
+#define SKELETON_BLOB_MIN   16384
+#define SKELETON_PIECE      1048575 /* decoded; a multiple of 3 */
 #define SKELETON_INLINE_MAX (256 * 1024)
-#define SKELETON_HASH 32
+#define SKELETON_HASH       32
 
 /* Stores a blob and says its hash (SHA-256 of the bytes). 0 or -ERR_x, which the writer then
  * reports at its end; bytes are the callee's for the call only. */

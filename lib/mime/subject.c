@@ -38,7 +38,7 @@ static size_t blob(struct slice s, size_t at)
 
     if (i >= s.n || s.p[i] != '[')
         return at;
-    for (i++; i < s.n && s.p[i] != '[' && s.p[i] != ']'; )
+    for (i++; i < s.n && s.p[i] != '[' && s.p[i] != ']';)
         i++;
     return i < s.n && s.p[i] == ']' ? blanks(s, i + 1) : at;
 }
@@ -85,7 +85,7 @@ static size_t leader(struct slice s, bool *ret_refwd)
 
     if (s.n > 0 && s.p[0] == ' ')
         return 1;
-    for (i = 0; (next = blob(s, i)) > i; )
+    for (i = 0; (next = blob(s, i)) > i;)
         i = next;
     next = refwd(s, i);
     *ret_refwd |= next > i;

@@ -14,8 +14,8 @@
 #include "lib/mime/header.h"
 #include "lib/mime/transfer.h"
 
-#define KEYS_MAX 64
-#define WINDOW 16384
+#define KEYS_MAX       64
+#define WINDOW         16384
 #define DECOMPOSED_MAX 32 /* UTF-16 units that one character becomes; the longest takes 18 */
 
 struct key {
@@ -44,12 +44,13 @@ static void casemap_other(struct buf *out, uint32_t c)
     UChar32 title = u_totitle((UChar32)c), d;
     int32_t n;
 
-    n = U_SUCCESS(status) ? unorm2_getDecomposition(nfkd, title, units, DECOMPOSED_MAX, &status) : -1;
+    n = U_SUCCESS(status) ? unorm2_getDecomposition(nfkd, title, units, DECOMPOSED_MAX, &status)
+                          : -1;
     if (n < 0 || U_FAILURE(status)) {
         utf8_add(out, (uint32_t)title);
         return;
     }
-    for (int32_t i = 0; i < n; ) {
+    for (int32_t i = 0; i < n;) {
         U16_NEXT(units, i, n, d);
         utf8_add(out, (uint32_t)u_totitle(d));
     }

@@ -6,13 +6,74 @@
 #define X (-1)
 
 static const int8_t base64_values[256] = {
-    [0 ... '*'] = X,    ['+'] = 62,         [',' ... '.'] = X,  ['/'] = 63,
-    ['0'] = 52, 53, 54, 55, 56, 57, 58, 59, 60, 61,
+    [0 ... '*'] = X,
+    ['+'] = 62,
+    [',' ... '.'] = X,
+    ['/'] = 63,
+    ['0'] = 52,
+    53,
+    54,
+    55,
+    56,
+    57,
+    58,
+    59,
+    60,
+    61,
     [':' ... '@'] = X,
-    ['A'] = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25,
+    ['A'] = 0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    8,
+    9,
+    10,
+    11,
+    12,
+    13,
+    14,
+    15,
+    16,
+    17,
+    18,
+    19,
+    20,
+    21,
+    22,
+    23,
+    24,
+    25,
     ['[' ... '`'] = X,
-    ['a'] = 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48,
-    49, 50, 51,
+    ['a'] = 26,
+    27,
+    28,
+    29,
+    30,
+    31,
+    32,
+    33,
+    34,
+    35,
+    36,
+    37,
+    38,
+    39,
+    40,
+    41,
+    42,
+    43,
+    44,
+    45,
+    46,
+    47,
+    48,
+    49,
+    50,
+    51,
     ['{' ... 255] = X,
 };
 
@@ -123,9 +184,9 @@ static bool qp_plain(uint8_t c)
 
 static void qp_feed(struct transfer *t, struct buf *out, struct slice in)
 {
-    for (size_t i = 0, from; i < in.n; ) {
+    for (size_t i = 0, from; i < in.n;) {
         if (t->nheld == 0 || t->held[0] != '=') {
-            for (from = i; i < in.n && qp_plain(in.p[i]); )
+            for (from = i; i < in.n && qp_plain(in.p[i]);)
                 i++;
             if (i > from) {
                 held_release(t, out);
@@ -161,7 +222,7 @@ enum mime_encoding transfer_by_name(struct slice token)
         struct slice name;
         enum mime_encoding encoding;
     } names[] = {
-        {S("7bit"), MIME_7BIT},          {S("8bit"), MIME_8BIT},     {S("binary"), MIME_BINARY},
+        {S("7bit"), MIME_7BIT},           {S("8bit"), MIME_8BIT},     {S("binary"), MIME_BINARY},
         {S("quoted-printable"), MIME_QP}, {S("base64"), MIME_BASE64},
     };
 

@@ -11,7 +11,7 @@
 
 struct transfer {
     enum mime_encoding encoding;
-    uint32_t bits;    /* base64: bits not given out yet */
+    uint32_t bits; /* base64: bits not given out yet */
     uint8_t nbits;
     bool ended;       /* base64: padding seen */
     uint8_t held[64]; /* quoted-printable: "=", "=4", or blanks that a line end would make void */

@@ -10,17 +10,17 @@
 
 struct word {
     struct slice charset, text;
-    bool q; /* else base64 */
+    bool q;     /* else base64 */
     size_t end; /* behind "?=" */
 };
 
 struct reader {
     struct slice s;
     struct buf *out;
-    struct buf octets;    /* of the word that is decoded */
-    struct charset *cs;   /* of the word before, as long as only blanks followed */
+    struct buf octets;  /* of the word that is decoded */
+    struct charset *cs; /* of the word before, as long as only blanks followed */
     struct slice cs_name;
-    bool no_more_ends;    /* no "?=" is left: do not look again */
+    bool no_more_ends; /* no "?=" is left: do not look again */
 };
 
 /* "?=" at or behind `at`. */

@@ -30,11 +30,11 @@
 #include "lib/net/inside.h"
 #include "lib/net/proxy.h"
 
-#define OUT_HIGH ((size_t)64 << 10)    /* unread output beyond which no input is worked on */
-#define READS_PER_TURN 8               /* then others on the loop have their turn */
-#define LINGER_INPUT ((size_t)1 << 20) /* bytes thrown away at most */
-#define LINGER_MS 2000
-#define DRAIN_TICK_MS 100
+#define OUT_HIGH       ((size_t)64 << 10) /* unread output beyond which no input is worked on */
+#define READS_PER_TURN 8                  /* then others on the loop have their turn */
+#define LINGER_INPUT   ((size_t)1 << 20)  /* bytes thrown away at most */
+#define LINGER_MS      2000
+#define DRAIN_TICK_MS  100
 #define DRAIN_TICK_MIN 64 /* connections told in a tick at least */
 
 enum conn_state { CONN_PROXY, CONN_HANDSHAKE, CONN_OPEN, CONN_LINGER, CONN_DEAD, CONN_STATES_ };
@@ -49,29 +49,29 @@ struct conn {
     struct shard *shard;
     struct listener *listener;
     struct session_service *service; /* as the listener had it when this began */
-    struct session *session;   /* NULL before and after */
-    struct session_peer *peer; /* until the session has its copy */
+    struct session *session;         /* NULL before and after */
+    struct session_peer *peer;       /* until the session has its copy */
     enum conn_state state;
 
-    unsigned events;           /* noted since the last step */
-    size_t out_sent;           /* bytes of session->out that are gone */
-    int64_t started_ms;        /* the connection */
-    int64_t since_ms;          /* the state */
-    int64_t progress_ms;       /* output moved, or began to wait */
-    int64_t deadline_told;     /* the deadline that was shown last: once is enough */
-    int64_t shutdown_ms;       /* when a shutdown was asked for; 0: not */
-    size_t in_before;          /* in.n as the last step left it */
-    const char *reason;        /* why it ends, for the log; the first one counts */
+    unsigned events;       /* noted since the last step */
+    size_t out_sent;       /* bytes of session->out that are gone */
+    int64_t started_ms;    /* the connection */
+    int64_t since_ms;      /* the state */
+    int64_t progress_ms;   /* output moved, or began to wait */
+    int64_t deadline_told; /* the deadline that was shown last: once is enough */
+    int64_t shutdown_ms;   /* when a shutdown was asked for; 0: not */
+    size_t in_before;      /* in.n as the last step left it */
+    const char *reason;    /* why it ends, for the log; the first one counts */
     uint64_t bytes_in, bytes_out, steps;
     uint8_t client_key[16];
     uint8_t client_key_n;
     bool client_counted;
-    bool working;       /* a worker has the session */
-    bool first;         /* the session has not had its first step */
-    bool eof, broken;   /* the client ended its input; nothing can be moved any more */
+    bool working;     /* a worker has the session */
+    bool first;       /* the session has not had its first step */
+    bool eof, broken; /* the client ended its input; nothing can be moved any more */
     bool eof_told, shutdown_told;
-    bool full_shown;    /* this step is due to a full input buffer alone */
-    bool stuck;         /* and it took nothing */
+    bool full_shown; /* this step is due to a full input buffer alone */
+    bool stuck;      /* and it took nothing */
     _Atomic bool hinted;
 };
 
@@ -772,7 +772,7 @@ void conn_drain_tick(struct loop_timer *timer)
     size_t left = MAX(shard->conns_n / (size_t)ticks, (size_t)DRAIN_TICK_MIN);
     struct conn *c;
 
-    TAILQ_FOREACH(c, &shard->conns, link) /* nothing leaves the list within a turn */
+    TAILQ_FOREACH (c, &shard->conns, link) /* nothing leaves the list within a turn */
         if (c->shutdown_ms == 0 && left > 0) {
             tell_shutdown(c);
             left--;
@@ -785,7 +785,7 @@ void conn_break_all(struct shard *shard)
 {
     struct conn *c;
 
-    TAILQ_FOREACH(c, &shard->conns, link) {
+    TAILQ_FOREACH (c, &shard->conns, link) {
         if (c->state == CONN_DEAD)
             continue;
         break_conn(c, "ended");

@@ -39,8 +39,8 @@ struct listener {
     int fd;
     struct event event;
     struct loop_timer pause;
-    bool opened;        /* event and pause are set up */
-    int64_t told_ms;    /* when a pause was logged last */
+    bool opened;     /* event and pause are set up */
+    int64_t told_ms; /* when a pause was logged last */
     _Atomic unsigned open;
     pthread_mutex_t lock; /* clients */
     struct client *clients;

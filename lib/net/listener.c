@@ -27,11 +27,11 @@
 #define HASH_FUNCTION(key, n, ret) ((ret) = (unsigned)hash_keyed(slice_of((key), (n))))
 #include <uthash.h>
 
-#define BACKLOG_DEFAULT 1024
+#define BACKLOG_DEFAULT         1024
 #define MAX_CONNECTIONS_DEFAULT 10000
-#define ACCEPTS_PER_TURN 64
-#define PAUSE_MS 200
-#define PAUSE_LOG_MS 10000
+#define ACCEPTS_PER_TURN        64
+#define PAUSE_MS                200
+#define PAUSE_LOG_MS            10000
 
 struct client {
     UT_hash_handle hh;

@@ -110,8 +110,11 @@ void loop_call(struct loop *loop, void (*fn)(void *), void *arg)
         return;
     }
 
-    struct call call = {.task.run = run_call, .fn = fn, .arg = arg,
-                        .lock = PTHREAD_MUTEX_INITIALIZER, .done = PTHREAD_COND_INITIALIZER};
+    struct call call = {.task.run = run_call,
+                        .fn = fn,
+                        .arg = arg,
+                        .lock = PTHREAD_MUTEX_INITIALIZER,
+                        .done = PTHREAD_COND_INITIALIZER};
 
     loop_post(loop, &call.task);
     pthread_mutex_lock(&call.lock);

@@ -160,8 +160,7 @@ bool net_wait_idle(struct net *net, int64_t timeout_ms)
     struct timespec until = {.tv_sec = end / 1000, .tv_nsec = end % 1000 * 1000000};
 
     pthread_mutex_lock(&net->lock);
-    while (net->open > 0 &&
-           pthread_cond_timedwait(&net->idle, &net->lock, &until) != ETIMEDOUT)
+    while (net->open > 0 && pthread_cond_timedwait(&net->idle, &net->lock, &until) != ETIMEDOUT)
         continue;
     bool idle = net->open == 0;
     pthread_mutex_unlock(&net->lock);

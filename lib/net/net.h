@@ -23,19 +23,19 @@
 #include "lib/base/err.h"
 #include "lib/base/pool.h"
 #include "lib/base/session.h"
-#include "lib/net/netaddr.h"
 #include "lib/net/loop.h"
+#include "lib/net/netaddr.h"
 #include "lib/net/tls.h"
 
 struct net;
 
 struct net_settings {
-    unsigned loops;           /* 0: one per core */
-    unsigned workers;         /* threads that run sessions' steps; 0: 16 */
-    int64_t handshake_ms;     /* for TLS and the PROXY header, each; 0: 30,000 */
-    int64_t stall_ms;         /* output on which the client makes no progress; 0: 600,000 */
-    int64_t linger_ms;        /* to read the last output before we close; 0: 10,000 */
-    int64_t drain_busy_ms;    /* how long a drain leaves a session inside a command; 0: 10,000 */
+    unsigned loops;        /* 0: one per core */
+    unsigned workers;      /* threads that run sessions' steps; 0: 16 */
+    int64_t handshake_ms;  /* for TLS and the PROXY header, each; 0: 30,000 */
+    int64_t stall_ms;      /* output on which the client makes no progress; 0: 600,000 */
+    int64_t linger_ms;     /* to read the last output before we close; 0: 10,000 */
+    int64_t drain_busy_ms; /* how long a drain leaves a session inside a command; 0: 10,000 */
 };
 
 enum net_proxy {
@@ -86,16 +86,16 @@ struct pool *net_workers(struct net *net);
 
 /* For /metrics and logs: since the start, except `open`. */
 struct net_counters {
-    uint64_t accepted;      /* connections taken from the kernel */
-    uint64_t open;          /* now */
-    uint64_t refused;       /* turned away at a limit */
-    uint64_t proxy_bad;     /* PROXY header missing, damaged or not allowed */
-    uint64_t tls_done;      /* handshakes finished */
+    uint64_t accepted;  /* connections taken from the kernel */
+    uint64_t open;      /* now */
+    uint64_t refused;   /* turned away at a limit */
+    uint64_t proxy_bad; /* PROXY header missing, damaged or not allowed */
+    uint64_t tls_done;  /* handshakes finished */
     uint64_t tls_failed;
     uint64_t bytes_in, bytes_out; /* as protocols see them, without TLS */
-    uint64_t steps;         /* runs of ops->step */
-    uint64_t broken;        /* connections that ended without a close by either protocol */
-    uint64_t accept_pauses; /* times that file descriptors ran out */
+    uint64_t steps;               /* runs of ops->step */
+    uint64_t broken;              /* connections that ended without a close by either protocol */
+    uint64_t accept_pauses;       /* times that file descriptors ran out */
     struct pool_counters workers;
 };
 struct net_counters net_read_counters(struct net *net);

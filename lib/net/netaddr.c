@@ -126,8 +126,7 @@ const char *netaddr_format(const struct netaddr *a, char ret[static NETADDR_TEXT
         return ret;
     }
     netaddr_format_host(a, host, sizeof host);
-    snprintf(ret, NETADDR_TEXT_MAX, strchr(host, ':') ? "[%s]:%u" : "%s:%u", host,
-             netaddr_port(a));
+    snprintf(ret, NETADDR_TEXT_MAX, strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, netaddr_port(a));
     return ret;
 }
 

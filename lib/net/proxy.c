@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define V1_MAX ((size_t)107) /* "the worst case", CR LF included */
+#define V1_MAX  ((size_t)107) /* "the worst case", CR LF included */
 #define V2_HEAD ((size_t)16)
 
 #define V2_SIGNATURE S("\r\n\r\n\0\r\nQUIT\n")
@@ -157,8 +157,7 @@ static bool v2_tlvs(struct slice whole, struct slice tlvs, struct proxy_header *
         else if (type == TLV_SSL)
             fine = v2_ssl(value, h);
         else if (type == TLV_CRC32C)
-            fine = value.n == 4 &&
-                   crc32c(whole, (size_t)(value.p - whole.p)) == get_be32(value.p);
+            fine = value.n == 4 && crc32c(whole, (size_t)(value.p - whole.p)) == get_be32(value.p);
     }
     return fine && !c.bad;
 }

@@ -18,12 +18,12 @@
 #define PROXY_MAX ((size_t)4096)
 
 struct proxy_header {
-    bool local;           /* the proxy itself (health check): the socket's addresses are right */
+    bool local; /* the proxy itself (health check): the socket's addresses are right */
     struct netaddr source, destination; /* n = 0 if unknown (UNKNOWN, UNSPEC, LOCAL) */
-    bool tls;             /* the client came by TLS to the proxy (PP2_CLIENT_SSL) */
-    char tls_version[16]; /* "TLSv1.3", or "" */
+    bool tls;                           /* the client came by TLS to the proxy (PP2_CLIENT_SSL) */
+    char tls_version[16];               /* "TLSv1.3", or "" */
     char tls_cipher[64];
-    char authority[256];  /* server name the client asked for, or "" */
+    char authority[256]; /* server name the client asked for, or "" */
 };
 
 enum proxy_result {
@@ -32,5 +32,5 @@ enum proxy_result {
     PROXY_BAD,  /* not a PROXY header, damaged, wrong checksum or too long */
 };
 
-enum proxy_result proxy_parse(struct slice bytes, struct proxy_header *ret_header, size_t *ret_n)
-    MUST_USE;
+enum proxy_result proxy_parse(struct slice bytes, struct proxy_header *ret_header,
+                              size_t *ret_n) MUST_USE;

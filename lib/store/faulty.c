@@ -10,10 +10,18 @@
 #include "lib/base/mem.h"
 #include "lib/store/store_impl.h"
 
-#define MEMORY 8 /* answers that are kept, to be given again when they are old */
+#define MEMORY       8 /* answers that are kept, to be given again when they are old */
 #define REMEMBER_MAX ((size_t)1 << 20) /* bytes of an answer; larger ones are not kept */
 
-enum verb { VERB_INSERT, VERB_UPDATE, VERB_DELETE, VERB_DELETE_RANGE, VERB_GET, VERB_RANGE, VERB_TIME };
+enum verb {
+    VERB_INSERT,
+    VERB_UPDATE,
+    VERB_DELETE,
+    VERB_DELETE_RANGE,
+    VERB_GET,
+    VERB_RANGE,
+    VERB_TIME
+};
 static const char *const verb_names[] = {
     [VERB_INSERT] = "insert", [VERB_UPDATE] = "update",
     [VERB_DELETE] = "delete", [VERB_DELETE_RANGE] = "delete_range",

@@ -8,8 +8,9 @@
  *
  * For reads, REFUSED, LOST and REPLY_LOST refuse; LATE and TWICE give, below STORE_LINEARIZABLE, an
  * old answer to the very same question again if there was one (with its old time, as a primary that
- * slept does); PARTLY, at STORE_ANY, leaves out some of the documents of a get. An atomic store does
- * all or nothing of a batch, PARTLY or not. What is still late when the store is closed never comes.
+ * slept does); PARTLY, at STORE_ANY, leaves out some of the documents of a get. An atomic store
+ * does all or nothing of a batch, PARTLY or not. What is still late when the store is closed never
+ * comes.
  */
 #pragma once
 
@@ -22,10 +23,10 @@ enum fault {
     FAULT_REPLY_LOST, /* done, and -ERR_UNKNOWN_OUTCOME */
     FAULT_LATE,       /* -ERR_UNKNOWN_OUTCOME, and done at a later call of anybody */
     FAULT_TWICE,      /* done, answered, and done again later */
-    FAULT_PARTLY,     /* a batch: some items done, the answer is -ERR_UNKNOWN_OUTCOME (a wtimeout) */
-    FAULT_TAKEN_OWN,  /* insert: done, but the answer says TAKEN (its own document; seen on MongoDB);
-                         update: done, but the answer is -ERR_CONFLICT (likewise) */
-    FAULT_DELAY,      /* done and answered, some milliseconds later */
+    FAULT_PARTLY,    /* a batch: some items done, the answer is -ERR_UNKNOWN_OUTCOME (a wtimeout) */
+    FAULT_TAKEN_OWN, /* insert: done, but the answer says TAKEN (its own document; seen on MongoDB);
+                        update: done, but the answer is -ERR_CONFLICT (likewise) */
+    FAULT_DELAY,     /* done and answered, some milliseconds later */
     FAULT_COUNT_
 };
 
@@ -40,10 +41,12 @@ struct fault_plan {
 
 /* inner stays the caller's and must outlive the result; close the result with store_close. */
 struct store *store_faulty_new(struct store *inner, const struct fault_plan *plan) MUST_USE;
-/* Changes the plan between calls (all zero: healed; what is late stays so). The seed is not used. */
+/* Changes the plan between calls (all zero: healed; what is late stays so). The seed is not used.
+ */
 void store_faulty_set(struct store *store, const struct fault_plan *plan);
 /* Carries out what is still to be done late. */
 void store_faulty_flush(struct store *store);
 /* What the store clock shows beyond the inner store's: tests move time on by hours. What is stored
- * already keeps its time. Several of these in front of one store: advance each, while all is quiet. */
+ * already keeps its time. Several of these in front of one store: advance each, while all is quiet.
+ */
 void store_faulty_advance(struct store *store, int64_t ms);

@@ -31,7 +31,7 @@ struct path {
 
 struct memory {
     struct store store;
-    pthread_rwlock_t lock; /* guards all below */
+    pthread_rwlock_t lock;              /* guards all below */
     struct node *tables[STORE_TABLES_]; /* sentinels, LEVELS high, without a key */
     uint64_t version;
     pthread_mutex_t time_lock; /* innermost; readers move the clock too */

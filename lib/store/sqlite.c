@@ -13,8 +13,8 @@
  * log touches neighbouring pages. Large ones lie in the order of arrival with a unique index on
  * the key: measured (messages of 3 KB, 2,000 accounts, groups of 24) that is 1.4 times as fast to
  * write as clustered, where most rows split pages or spill into overflow pages. 4096-byte pages
- * wrote less, and faster, than 8192 or 16384 in all layouts, since a delivery touches a random leaf.
- * No mmap: an I/O error would be a SIGBUS instead of a reply.
+ * wrote less, and faster, than 8192 or 16384 in all layouts, since a delivery touches a random
+ * leaf. No mmap: an I/O error would be a SIGBUS instead of a reply.
  *
  * A process opens the store after its last fork: SQLite's locks are the process's.
  *
@@ -34,7 +34,7 @@
 #include "lib/base/mem.h"
 #include "lib/store/sqlite_impl.h"
 
-#define FORMAT 1
+#define FORMAT         1
 #define APPLICATION_ID 0x45696472 /* "Eidr" */
 
 /* Tables with large rows lie in the order of arrival. */
@@ -89,8 +89,8 @@ static char *verb_text(enum store_table table, unsigned verb)
         where = "k = ?1";
     else if (verb >= SQ_DESC)
         where = "k >= ?1 AND k < ?2 ORDER BY k DESC LIMIT ?3";
-    return mem_printf("SELECT k, s, v, %s, %s FROM %s WHERE %s",
-                      parts & STORE_HEAD ? "h" : "NULL", body_text(table, parts), name, where);
+    return mem_printf("SELECT k, s, v, %s, %s FROM %s WHERE %s", parts & STORE_HEAD ? "h" : "NULL",
+                      body_text(table, parts), name, where);
 }
 
 static sqlite3_stmt *prepare(struct sq_conn *c, const char *sql)
@@ -273,8 +273,8 @@ static char *schema_text(void)
         CLEANUP_FREE char *before = sql;
 
         sql = mem_printf("%sCREATE TABLE %s(k BLOB PRIMARY KEY NOT NULL, s INTEGER NOT NULL, "
-                         "v INTEGER NOT NULL, h BLOB, b BLOB) STRICT%s;", before,
-                         store_table_name((enum store_table)t),
+                         "v INTEGER NOT NULL, h BLOB, b BLOB) STRICT%s;",
+                         before, store_table_name((enum store_table)t),
                          sq_is_clustered((enum store_table)t) ? ", WITHOUT ROWID" : "");
     }
     return sql;

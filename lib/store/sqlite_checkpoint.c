@@ -10,8 +10,10 @@
 #include "lib/base/clock.h"
 #include "lib/store/sqlite_impl.h"
 
-#define CHECKPOINT_FRAMES 16384 /* 64 MiB: a shorter WAL writes hot pages into the file too often */
-#define IDLE_MS 1000
+#define CHECKPOINT_FRAMES                                                                          \
+    16384 /* 64 MiB: a shorter WAL writes hot pages into the file too often                        \
+           */
+#define IDLE_MS    1000
 #define READERS_MS 100 /* writers stand still as long as that, at most, for one try */
 
 static int on_commit(void *arg, sqlite3 *db, const char *name, int frames)

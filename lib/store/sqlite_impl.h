@@ -11,18 +11,18 @@
 #include "lib/store/store_impl.h"
 
 /* Bodies from this size on are copied once on their way out instead of twice. */
-#define SQ_LARGE 65536
+#define SQ_LARGE      65536
 #define SQ_LARGE_TEXT "65536"
 
 /* Statements that each table has; SQ_GET, SQ_ASC and SQ_DESC are four each: + enum store_parts. */
 enum sq_verb {
-    SQ_INSERT,       /* ?1 key ?2 time ?3 version ?4 head ?5 body */
-    SQ_EXISTS,       /* ?1 key */
-    SQ_UPDATE,       /* ?1 key ?2 time ?3 version ?4 head ?5 body ?6 set head ?7 set body ?8 guard */
-    SQ_REMOVE_OLD,   /* ?1 key ?2 guard */
-    SQ_REMOVE,       /* ?1 key */
-    SQ_REMOVE_RANGE, /* ?1 from ?2 to ?3 limit */
-    SQ_GET,          /* ?1 key -> key, time, version, head, body, its length, rowid */
+    SQ_INSERT,     /* ?1 key ?2 time ?3 version ?4 head ?5 body */
+    SQ_EXISTS,     /* ?1 key */
+    SQ_UPDATE,     /* ?1 key ?2 time ?3 version ?4 head ?5 body ?6 set head ?7 set body ?8 guard */
+    SQ_REMOVE_OLD, /* ?1 key ?2 guard */
+    SQ_REMOVE,     /* ?1 key */
+    SQ_REMOVE_RANGE,     /* ?1 from ?2 to ?3 limit */
+    SQ_GET,              /* ?1 key -> key, time, version, head, body, its length, rowid */
     SQ_ASC = SQ_GET + 4, /* ?1 from ?2 to ?3 limit -> the same */
     SQ_DESC = SQ_ASC + 4,
     SQ_VERBS_ = SQ_DESC + 4

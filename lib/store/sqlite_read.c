@@ -51,8 +51,8 @@ static int borrow(struct sqlite *q, struct sq_conn **ret_conn, struct error *err
     int r;
 
     if (wait_for_reader(q, ret_conn) < 0)
-        return error_set(err, ERR_UNAVAILABLE, "all %d connections to %s are busy",
-                         readers_max(q), q->path);
+        return error_set(err, ERR_UNAVAILABLE, "all %d connections to %s are busy", readers_max(q),
+                         q->path);
     if (*ret_conn)
         return 0;
     r = sq_conn_open(q, ret_conn, err);
@@ -146,8 +146,8 @@ static int give_row(struct sq_conn *c, enum store_table table, sqlite3_stmt *stm
 
 /* --- the calls ------------------------------------------------------------------------------- */
 
-static int get_key(struct sq_conn *c, enum store_table table, sqlite3_stmt *stmt,
-                   struct slice key, struct store_docs *docs)
+static int get_key(struct sq_conn *c, enum store_table table, sqlite3_stmt *stmt, struct slice key,
+                   struct store_docs *docs)
 {
     int rc;
 

@@ -49,7 +49,7 @@ struct sq_call {
     bool conflict;
     /* The queue's. */
     _Atomic enum call_state state; /* changed under the lock; the last step without it */
-    struct sq_calls *group; /* where it is while running or committing */
+    struct sq_calls *group;        /* where it is while running or committing */
     sem_t done;
     TAILQ_ENTRY(sq_call) link;
 };
@@ -509,8 +509,12 @@ int sq_remove_range(struct store *s, enum store_table table, struct slice from, 
 
     *ret_n = 0;
     do {
-        struct sq_call call = {.run = run_remove_range, .table = table, .from = from, .to = to,
-                               .n = step, .bytes = step * 4096};
+        struct sq_call call = {.run = run_remove_range,
+                               .table = table,
+                               .from = from,
+                               .to = to,
+                               .n = step,
+                               .bytes = step * 4096};
 
         r = submit(sqlite_of(s), &call, err);
         *ret_n += call.removed;

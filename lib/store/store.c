@@ -4,25 +4,21 @@
 #include "lib/base/mem.h"
 #include "lib/store/store_impl.h"
 
-#define TIMEOUT_MS_DEFAULT 10000
-#define POOL_SIZE_DEFAULT 32
+#define TIMEOUT_MS_DEFAULT  10000
+#define POOL_SIZE_DEFAULT   32
 #define RANGE_BYTES_DEFAULT ((size_t)16 << 20)
-#define DOCUMENT_MAX (((size_t)16 << 20) - 4096) /* both values; MongoDB's limit less its own bytes */
+#define DOCUMENT_MAX                                                                               \
+    (((size_t)16 << 20) - 4096) /* both values; MongoDB's limit less its own bytes */
 
 static const struct table_facts {
     const char *name;
     size_t key_min, key_max;
 } tables[STORE_TABLES_] = {
-    [STORE_ACCOUNTS] = {"accounts", 8, 8},
-    [STORE_ADDRESSES] = {"addresses", 3, 320},
-    [STORE_DOMAINS] = {"domains", 1, 255},
-    [STORE_LOG] = {"log", 16, 16},
-    [STORE_MESSAGES] = {"messages", 16, 16},
-    [STORE_BLOBS] = {"blobs", 32, 32},
-    [STORE_BLOBLINKS] = {"bloblinks", 32, 32},
-    [STORE_SNAPSHOTS] = {"snapshots", 8, 8},
-    [STORE_SEGMENTS] = {"segments", 28, 28},
-    [STORE_QUEUE] = {"queue", 8, 8},
+    [STORE_ACCOUNTS] = {"accounts", 8, 8},     [STORE_ADDRESSES] = {"addresses", 3, 320},
+    [STORE_DOMAINS] = {"domains", 1, 255},     [STORE_LOG] = {"log", 16, 16},
+    [STORE_MESSAGES] = {"messages", 16, 16},   [STORE_BLOBS] = {"blobs", 32, 32},
+    [STORE_BLOBLINKS] = {"bloblinks", 32, 32}, [STORE_SNAPSHOTS] = {"snapshots", 8, 8},
+    [STORE_SEGMENTS] = {"segments", 28, 28},   [STORE_QUEUE] = {"queue", 8, 8},
 };
 
 /* Calls of this thread; store_trips has no other way to know whose they are. */
@@ -118,8 +114,7 @@ static int check_key(enum store_table table, struct slice key, struct error *err
     return 0;
 }
 
-static int check_keys(enum store_table table, const struct slice *keys, size_t n,
-                      struct error *err)
+static int check_keys(enum store_table table, const struct slice *keys, size_t n, struct error *err)
 {
     int r = 0;
 

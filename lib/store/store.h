@@ -42,12 +42,13 @@ enum store_table {
     STORE_BLOBS,     /* hash(32): head = state, body = bytes */
     STORE_BLOBLINKS, /* hash(16, its first half) account(8) message id(8): no values */
     STORE_SNAPSHOTS, /* account(8): head = manifest */
-    STORE_SEGMENTS,  /* account(8) mailbox(8) first uid(4) seq(8): head = packed columns. Immutable */
+    STORE_SEGMENTS,  /* account(8) mailbox(8) first uid(4) seq(8): head = packed columns. Immutable
+                      */
     STORE_QUEUE,     /* queue id(8) */
     STORE_TABLES_
 };
 
-#define STORE_KEY_MAX 320
+#define STORE_KEY_MAX  320
 #define STORE_HEAD_MAX ((size_t)4 << 20)
 #define STORE_BODY_MAX ((size_t)12 << 20) /* head and body together stay under a 16 MB document */
 
@@ -88,7 +89,7 @@ struct store_item {
     /* Atomic stores: items with the same group other than 0 stand in a row; after one that is not
      * DONE the rest of the group is REFUSED. (A record does not go in without its message.) */
     uint32_t group;
-    struct slice after;        /* atomic stores: a key of the same table that must be there, or empty */
+    struct slice after; /* atomic stores: a key of the same table that must be there, or empty */
     enum store_outcome outcome; /* set by the call, always */
 };
 
@@ -156,10 +157,11 @@ int store_get(struct store *store, enum store_table table, const struct slice *k
 
 struct store_query {
     enum store_table table;
-    struct slice from, to; /* [from, to), may be shorter than keys; empty `to`: to the table's end */
-    size_t limit;          /* documents at most; 0: no limit but max_bytes */
-    size_t max_bytes;      /* of values, about; at least one document comes; 0: 16 MiB */
-    bool descending;       /* from the last key below `to` down to `from` */
+    struct slice from,
+        to;           /* [from, to), may be shorter than keys; empty `to`: to the table's end */
+    size_t limit;     /* documents at most; 0: no limit but max_bytes */
+    size_t max_bytes; /* of values, about; at least one document comes; 0: 16 MiB */
+    bool descending;  /* from the last key below `to` down to `from` */
     enum store_parts parts;
     enum store_level level;
 };

@@ -51,6 +51,7 @@ size_t store_key_size(enum store_table table);
 /* A lower-case word for messages and table names: "log", "messages". */
 const char *store_table_name(enum store_table table);
 /* A new zeroed item at the end of docs->items. */
-struct store_doc *store_docs_push(struct store_docs *docs) __attribute__((returns_nonnull)) MUST_USE;
+struct store_doc *store_docs_push(struct store_docs *docs)
+    __attribute__((returns_nonnull)) MUST_USE;
 /* What a document costs of max_bytes. */
 size_t store_doc_bytes(const struct store_doc *doc) MUST_USE;

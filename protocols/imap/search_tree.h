@@ -32,8 +32,8 @@ struct search_tree {
     struct slice texts[SEARCH_TEXTS_MAX];
     int where[SEARCH_TEXTS_MAX]; /* enum text_where */
     unsigned n_texts, terms;
-    bool modseq; /* a MODSEQ key is in it */
-    uint64_t messages; /* looked at so far */
+    bool modseq;             /* a MODSEQ key is in it */
+    uint64_t messages;       /* looked at so far */
     struct subject *subject; /* one that is half looked at */
 };
 

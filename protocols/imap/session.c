@@ -304,7 +304,8 @@ static bool ready(const struct imap *im)
     return phases[im->phase].input && parser_ready(&im->parser, buf_slice(&im->s.in));
 }
 
-/* Nothing to do, and the client's time is over. The time to log in is not made longer by commands. */
+/* Nothing to do, and the client's time is over. The time to log in is not made longer by commands.
+ */
 static bool expired(struct imap *im)
 {
     if (clock_mono_ms() < im->deadline_ms || (ready(im) && im->state != IMAP_NOT_AUTHENTICATED))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* STANDARDS: RFC 2033, RFC 5321 section 4.4 (trace fields), RFC 3848 (with LMTP, LMTPS), RFC 3463 (codes). */
+/* STANDARDS: RFC 2033, RFC 5321 section 4.4 (trace fields), RFC 3848 (with LMTP, LMTPS), RFC 3463
+ * (codes). */
 #include "protocols/lmtp/lmtp.h"
 
 #include <stdio.h>
@@ -33,7 +34,8 @@ struct delivery {
     struct prepared *prepared;
 };
 
-/* --- replies ------------------------------------------------------------------------------------- */
+/* --- replies -------------------------------------------------------------------------------------
+ */
 
 struct reply_row {
     unsigned code;
@@ -57,7 +59,8 @@ static const struct reply_row delivery_replies[ERR_COUNT_] = {
     [ERR_LIMIT] = {452, "4.2.2", "The mailbox holds as many messages as it can"},
     [ERR_TOOBIG] = {552, "5.3.4", "The message is too large"},
     [ERR_UNAVAILABLE] = {451, "4.3.0", "The mail store cannot be reached, try again later"},
-    [ERR_UNKNOWN_OUTCOME] = {451, "4.3.0", "It is not known whether the message was stored, try again"},
+    [ERR_UNKNOWN_OUTCOME] = {451, "4.3.0",
+                             "It is not known whether the message was stored, try again"},
 };
 
 static const struct reply_row over_quota[2] = {
@@ -83,7 +86,8 @@ static void set_delivery_reply(const struct lmtp *l, struct smtp_reply *reply, i
         set_reply(reply, delivery_replies, res);
 }
 
-/* --- recipients ------------------------------------------------------------------------------------ */
+/* --- recipients
+ * ------------------------------------------------------------------------------------ */
 
 static int lmtp_rcpt(void *service, struct smtp_transaction *t, struct smtp_recipient *recipient,
                      struct smtp_reply *reply)
@@ -111,7 +115,8 @@ static int lmtp_rcpt(void *service, struct smtp_transaction *t, struct smtp_reci
     return 0;
 }
 
-/* --- content --------------------------------------------------------------------------------------- */
+/* --- content
+ * --------------------------------------------------------------------------------------- */
 
 static int lmtp_begin(void *service, struct smtp_transaction *t, struct smtp_reply *reply)
 {

@@ -9,7 +9,7 @@
 #include "lib/base/err.h"
 
 /* RFC 5321 4.5.3.1.4 says 512 octets, and extensions add to it; paths of SMTPUTF8 are longer. */
-#define SMTP_LINE_MAX 4096
+#define SMTP_LINE_MAX   4096
 #define SMTP_PARAMS_MAX 24 /* ESMTP parameters of one MAIL or RCPT */
 
 struct smtp_line {
@@ -36,13 +36,13 @@ int smtp_path_parse(struct slice rest, struct slice prefix, struct smtp_path *re
 int smtp_bdat_parse(struct slice rest, uint64_t *ret_size, bool *ret_last) MUST_USE;
 
 /* The content of DATA, from the bytes after "354": takes the dots off and finds the end.
- * Only <CRLF>.<CRLF> ends it and only a dot after <CRLF> (or at the very start) is taken off. A lone
- * CR or LF is a byte of the message like others, so no peer that sees a line end there can make us
- * see another message (SMTP smuggling). */
+ * Only <CRLF>.<CRLF> ends it and only a dot after <CRLF> (or at the very start) is taken off. A
+ * lone CR or LF is a byte of the message like others, so no peer that sees a line end there can
+ * make us see another message (SMTP smuggling). */
 struct smtp_dots {
     enum { DOTS_LINE_START, DOTS_TEXT, DOTS_CR, DOTS_DOT, DOTS_DOT_CR, DOTS_END } state;
 };
-/* Reads from `in` and calls feed for runs of content; stops at the end of the data. *ret_read: bytes of
- * `in` that are used up. 1: the end was reached; 0: more to come; <0: feed's. */
+/* Reads from `in` and calls feed for runs of content; stops at the end of the data. *ret_read:
+ * bytes of `in` that are used up. 1: the end was reached; 0: more to come; <0: feed's. */
 int smtp_dots_feed(struct smtp_dots *d, struct slice in, size_t *ret_read,
                    int (*feed)(void *ctx, struct slice bytes), void *ctx) MUST_USE;

@@ -10,8 +10,8 @@
  * message by settings; content beyond the limit is read and dropped, so that the reply can be given
  * where the protocol wants it.
  *
- * STANDARDS: RFC 5321, RFC 2033 (LMTP), RFC 1870 (SIZE), RFC 2034 and 3463 (enhanced codes), RFC 2920,
- * RFC 3030 (CHUNKING, BINARYMIME), RFC 3207 (STARTTLS), RFC 6152, RFC 6531 (SMTPUTF8).
+ * STANDARDS: RFC 5321, RFC 2033 (LMTP), RFC 1870 (SIZE), RFC 2034 and 3463 (enhanced codes), RFC
+ * 2920, RFC 3030 (CHUNKING, BINARYMIME), RFC 3207 (STARTTLS), RFC 6152, RFC 6531 (SMTPUTF8).
  *
  * To add a command: a row in `commands`. To add an extension: a line in `say_extensions`, a row in
  * `mail_params` or `rcpt_params`.
@@ -24,7 +24,7 @@
 #include "lib/base/log.h"
 #include "protocols/smtp/smtp.h"
 
-#define INPUT_MAX ((size_t)256 << 10) /* bytes taken in before a step must have handled some */
+#define INPUT_MAX  ((size_t)256 << 10) /* bytes taken in before a step must have handled some */
 #define OUTPUT_MAX ((size_t)4 << 20)
 
 enum state {
@@ -44,20 +44,20 @@ static const char *const state_names[STATES_] = {"new",  "ready", "mail",   "rcp
 
 #define BIT(state) (1u << (state))
 #define IN_SESSION (BIT(STATE_READY) | BIT(STATE_MAIL) | BIT(STATE_RCPT) | BIT(STATE_CHUNKS))
-#define ANYWHERE (BIT(STATE_NEW) | IN_SESSION)
+#define ANYWHERE   (BIT(STATE_NEW) | IN_SESSION)
 
 /* moves[from]: states that may follow. */
 static const unsigned moves[STATES_] = {
     [STATE_NEW] = BIT(STATE_NEW) | BIT(STATE_READY) | BIT(STATE_BDAT) | BIT(STATE_CLOSED),
-    [STATE_READY] = BIT(STATE_NEW) | BIT(STATE_READY) | BIT(STATE_MAIL) | BIT(STATE_BDAT) |
-                    BIT(STATE_CLOSED),
-    [STATE_MAIL] = BIT(STATE_READY) | BIT(STATE_RCPT) | BIT(STATE_BDAT) | BIT(STATE_NEW) |
-                   BIT(STATE_CLOSED),
-    [STATE_RCPT] = BIT(STATE_READY) | BIT(STATE_DATA) | BIT(STATE_BDAT) | BIT(STATE_NEW) |
-                   BIT(STATE_CLOSED),
+    [STATE_READY] =
+        BIT(STATE_NEW) | BIT(STATE_READY) | BIT(STATE_MAIL) | BIT(STATE_BDAT) | BIT(STATE_CLOSED),
+    [STATE_MAIL] =
+        BIT(STATE_READY) | BIT(STATE_RCPT) | BIT(STATE_BDAT) | BIT(STATE_NEW) | BIT(STATE_CLOSED),
+    [STATE_RCPT] =
+        BIT(STATE_READY) | BIT(STATE_DATA) | BIT(STATE_BDAT) | BIT(STATE_NEW) | BIT(STATE_CLOSED),
     [STATE_DATA] = BIT(STATE_READY) | BIT(STATE_CLOSED),
-    [STATE_BDAT] = BIT(STATE_NEW) | BIT(STATE_READY) | BIT(STATE_MAIL) | BIT(STATE_CHUNKS) |
-                   BIT(STATE_CLOSED),
+    [STATE_BDAT] =
+        BIT(STATE_NEW) | BIT(STATE_READY) | BIT(STATE_MAIL) | BIT(STATE_CHUNKS) | BIT(STATE_CLOSED),
     [STATE_CHUNKS] = BIT(STATE_READY) | BIT(STATE_BDAT) | BIT(STATE_NEW) | BIT(STATE_CLOSED),
 };
 
@@ -78,7 +78,7 @@ struct smtp_session {
     struct smtp_dots dots;
     uint64_t chunk_left; /* octets of the BDAT chunk still to come */
     bool chunk_last;
-    bool chunk_dropped;    /* it was refused; its octets are read all the same (RFC 3030 section 2) */
+    bool chunk_dropped; /* it was refused; its octets are read all the same (RFC 3030 section 2) */
     enum state chunk_back; /* where a dropped one leads back to */
     unsigned bad_in_row;
     bool greeted, shutdown, too_long; /* too_long: dropping the rest of an overlong line */
@@ -86,7 +86,8 @@ struct smtp_session {
 
 static _Atomic uint64_t next_id = 1;
 
-/* --- small things -------------------------------------------------------------------------------- */
+/* --- small things --------------------------------------------------------------------------------
+ */
 
 static void set_state(struct smtp_session *s, enum state to)
 {
@@ -170,7 +171,8 @@ static void transaction_begin(struct smtp_session *s)
     s->t.with = arena_printf(&s->t.arena, "%s%s", name, tls ? "S" : "");
 }
 
-/* --- hello --------------------------------------------------------------------------------------- */
+/* --- hello ---------------------------------------------------------------------------------------
+ */
 
 static void say_extensions(struct smtp_session *s)
 {
@@ -209,7 +211,8 @@ static void cmd_helo(struct smtp_session *s, struct slice rest)
     cmd_hello(s, rest);
 }
 
-/* --- MAIL and RCPT --------------------------------------------------------------------------------- */
+/* --- MAIL and RCPT
+ * --------------------------------------------------------------------------------- */
 
 static bool is_ascii(struct slice s)
 {
@@ -239,7 +242,8 @@ static bool param_body(struct smtp_session *s, struct slice value)
     static const struct {
         const char *name;
         enum smtp_body body;
-    } bodies[] = {{"7BIT", SMTP_7BIT}, {"8BITMIME", SMTP_8BITMIME}, {"BINARYMIME", SMTP_BINARYMIME}};
+    } bodies[] = {
+        {"7BIT", SMTP_7BIT}, {"8BITMIME", SMTP_8BITMIME}, {"BINARYMIME", SMTP_BINARYMIME}};
 
     for (size_t i = 0; i < ARRAY_LEN(bodies); i++) {
         if (slice_ieq(value, slice_str(bodies[i].name))) {
@@ -267,9 +271,9 @@ static const struct param_row {
     const char *keyword;
     bool (*handle)(struct smtp_session *s, struct slice value);
 } mail_params[] = {
-    {"SIZE", param_size},         /* RFC 1870 */
-    {"BODY", param_body},         /* RFC 6152, RFC 3030 */
-    {"SMTPUTF8", param_utf8},     /* RFC 6531 */
+    {"SIZE", param_size},     /* RFC 1870 */
+    {"BODY", param_body},     /* RFC 6152, RFC 3030 */
+    {"SMTPUTF8", param_utf8}, /* RFC 6531 */
 };
 
 static bool handle_param(struct smtp_session *s, const struct smtp_param *param,
@@ -282,7 +286,8 @@ static bool handle_param(struct smtp_session *s, const struct smtp_param *param,
     return false;
 }
 
-/* The text of a path that is to be kept: valid UTF-8, and ASCII unless the transaction is SMTPUTF8. */
+/* The text of a path that is to be kept: valid UTF-8, and ASCII unless the transaction is SMTPUTF8.
+ */
 static bool check_address(struct smtp_session *s, struct slice address)
 {
     if (is_ascii(address))
@@ -352,7 +357,8 @@ static void cmd_rcpt(struct smtp_session *s, struct slice rest)
     send_reply(s, &reply);
 }
 
-/* --- content ------------------------------------------------------------------------------------- */
+/* --- content -------------------------------------------------------------------------------------
+ */
 
 static void log_result(struct smtp_session *s, const struct smtp_recipient *r, int64_t ms)
 {
@@ -488,7 +494,8 @@ static void chunk_end(struct smtp_session *s)
     REPLY(s, 250, "2.0.0", "%llu octets so far", (unsigned long long)s->t.received);
 }
 
-/* --- the rest -------------------------------------------------------------------------------------- */
+/* --- the rest
+ * -------------------------------------------------------------------------------------- */
 
 static void cmd_rset(struct smtp_session *s, struct slice rest)
 {
@@ -587,7 +594,8 @@ static void run_command(struct smtp_session *s, struct slice line)
     bad(s, 500, "5.5.1", "Unknown command");
 }
 
-/* --- the step -------------------------------------------------------------------------------------- */
+/* --- the step
+ * -------------------------------------------------------------------------------------- */
 
 /* Length of the first line with its CRLF, 0: not whole yet. A lone CR or LF ends no line. */
 static size_t line_length(struct slice in)

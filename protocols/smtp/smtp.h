@@ -16,12 +16,12 @@
 #include "protocols/smtp/line.h"
 
 struct smtp_settings {
-    const char *hostname; /* in the greeting and in trace fields */
-    uint64_t message_max; /* octets; SIZE (RFC 1870) */
+    const char *hostname;    /* in the greeting and in trace fields */
+    uint64_t message_max;    /* octets; SIZE (RFC 1870) */
     unsigned recipients_max; /* of one transaction; at least 100 (RFC 5321 4.5.3.1.8) */
     unsigned bad_commands;   /* in a row, then 421 */
-    int64_t timeout_ms;      /* without a byte from the client; 5 min at least (RFC 5321 4.5.3.2.7) */
-    bool starttls;           /* the listener offers it */
+    int64_t timeout_ms; /* without a byte from the client; 5 min at least (RFC 5321 4.5.3.2.7) */
+    bool starttls;      /* the listener offers it */
 };
 
 /* A reply of one line. text has no CRLF. */
@@ -36,8 +36,8 @@ void smtp_reply_set(struct smtp_reply *r, unsigned code, const char *enhanced, c
 enum smtp_body { SMTP_7BIT, SMTP_8BITMIME, SMTP_BINARYMIME };
 
 struct smtp_recipient {
-    const char *address; /* as the client wrote it, in the transaction's arena */
-    void *context;       /* the dialect's, in the arena */
+    const char *address;     /* as the client wrote it, in the transaction's arena */
+    void *context;           /* the dialect's, in the arena */
     struct smtp_reply reply; /* after the content; set by ops->finish */
 };
 
@@ -47,16 +47,16 @@ struct smtp_transaction {
     const char *sender; /* "" for the null path */
     uint64_t size;      /* as announced by SIZE=, 0: not */
     enum smtp_body body;
-    bool utf8;          /* SMTPUTF8 */
+    bool utf8;                             /* SMTPUTF8 */
     VEC(struct smtp_recipient) recipients; /* accepted ones */
-    unsigned refused;   /* recipients */
-    const char *helo;   /* what the client called itself */
+    unsigned refused;                      /* recipients */
+    const char *helo;                      /* what the client called itself */
     const struct session_peer *peer;
     const struct smtp_settings *settings;
-    const char *with;   /* "LMTP", "LMTPS", "UTF8LMTP", ...: for Received (RFC 3848, RFC 6531) */
-    uint64_t received;  /* octets of content so far */
-    void *content;      /* the dialect's, between begin and finish or abort */
-    bool failed;        /* feed failed: its reply is in `failure`, the rest is read and dropped */
+    const char *with;  /* "LMTP", "LMTPS", "UTF8LMTP", ...: for Received (RFC 3848, RFC 6531) */
+    uint64_t received; /* octets of content so far */
+    void *content;     /* the dialect's, between begin and finish or abort */
+    bool failed;       /* feed failed: its reply is in `failure`, the rest is read and dropped */
     struct smtp_reply failure;
 };
 
@@ -83,9 +83,11 @@ struct smtp_dialect {
     const struct smtp_ops *ops;
 };
 
-/* Sessions of a dialect. settings are copied; service is handed to the ops and stays the caller's. */
+/* Sessions of a dialect. settings are copied; service is handed to the ops and stays the caller's.
+ */
 struct session_service *smtp_service_new(const struct smtp_dialect *dialect,
-                                         const struct smtp_settings *settings, void *service) MUST_USE;
+                                         const struct smtp_settings *settings,
+                                         void *service) MUST_USE;
 void smtp_service_free(struct session_service *service);
 /* What was given as `service`. */
 void *smtp_service_context(struct session_service *service);

@@ -22,7 +22,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
 
-#define FILES_MAX 10000
+#define FILES_MAX    10000
 #define TIME_LIMIT_S 300
 
 struct load {
@@ -33,7 +33,7 @@ struct load {
     _Atomic unsigned long next, failed;
     _Atomic uint64_t octets;
     int64_t *latency_us; /* by message number */
-    int64_t run; /* differs from run to run */
+    int64_t run;         /* differs from run to run */
 };
 
 static void die(const char *what)
@@ -42,7 +42,8 @@ static void die(const char *what)
     exit(1);
 }
 
-/* --- messages ---------------------------------------------------------------------------------- */
+/* --- messages ----------------------------------------------------------------------------------
+ */
 
 static struct slice stuff(struct slice raw)
 {
@@ -116,7 +117,8 @@ static void read_dir(struct load *load, const char *path)
     VEC_DONE(&names);
 }
 
-/* --- one connection ------------------------------------------------------------------------------ */
+/* --- one connection ------------------------------------------------------------------------------
+ */
 
 struct peer {
     struct load *load;
@@ -178,7 +180,8 @@ static void open_peer(struct peer *p)
     reply(p);
 }
 
-/* Other attachments for each message: 12 digits near the start of a base64 part and every 500 kB. */
+/* Other attachments for each message: 12 digits near the start of a base64 part and every 500 kB.
+ */
 static void make_unique(struct buf *out, unsigned long number, int64_t run)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdef";
@@ -237,7 +240,8 @@ static void *run_peer(void *arg)
     return NULL;
 }
 
-/* --- all ------------------------------------------------------------------------------------------- */
+/* --- all
+ * ------------------------------------------------------------------------------------------- */
 
 static int by_value(const void *a, const void *b)
 {
@@ -260,12 +264,12 @@ static void run(struct load *load)
         pthread_join(threads[i], NULL);
     seconds = (double)(clock_mono_us() - begun) / 1e6;
     qsort(load->latency_us, n, sizeof *load->latency_us, by_value);
-    printf("{\"messages\": %lu, \"failed\": %lu, \"seconds\": %.3f, \"rate\": %.1f, "
-           "\"megabytes_per_second\": %.2f, \"p50_ms\": %.2f, \"p99_ms\": %.2f, \"max_ms\": %.2f}\n",
-           n, atomic_load(&load->failed), seconds, (double)n / seconds,
-           (double)atomic_load(&load->octets) / seconds / 1e6,
-           (double)load->latency_us[n / 2] / 1e3, (double)load->latency_us[n * 99 / 100] / 1e3,
-           (double)load->latency_us[n - 1] / 1e3);
+    printf(
+        "{\"messages\": %lu, \"failed\": %lu, \"seconds\": %.3f, \"rate\": %.1f, "
+        "\"megabytes_per_second\": %.2f, \"p50_ms\": %.2f, \"p99_ms\": %.2f, \"max_ms\": %.2f}\n",
+        n, atomic_load(&load->failed), seconds, (double)n / seconds,
+        (double)atomic_load(&load->octets) / seconds / 1e6, (double)load->latency_us[n / 2] / 1e3,
+        (double)load->latency_us[n * 99 / 100] / 1e3, (double)load->latency_us[n - 1] / 1e3);
     free(threads);
 }
 
@@ -281,12 +285,23 @@ int main(int argc, char **argv)
 
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (c) {
-        case 'p': load.port = (unsigned)strtoul(optarg, NULL, 10); break;
-        case 'c': load.connections = (unsigned)strtoul(optarg, NULL, 10); break;
-        case 'm': load.messages = strtoul(optarg, NULL, 10); break;
-        case 'u': load.users = (unsigned)strtoul(optarg, NULL, 10); break;
-        case 'd': load.domain = optarg; break;
-        default: return 2;
+        case 'p':
+            load.port = (unsigned)strtoul(optarg, NULL, 10);
+            break;
+        case 'c':
+            load.connections = (unsigned)strtoul(optarg, NULL, 10);
+            break;
+        case 'm':
+            load.messages = strtoul(optarg, NULL, 10);
+            break;
+        case 'u':
+            load.users = (unsigned)strtoul(optarg, NULL, 10);
+            break;
+        case 'd':
+            load.domain = optarg;
+            break;
+        default:
+            return 2;
         }
     }
     if (optind + 1 != argc || !load.port || !load.connections || !load.messages || !load.users) {

@@ -57,8 +57,11 @@ static bool deliver(struct bench *b, const struct delivery *d)
 {
     uint32_t group = store_is_atomic(b->store) ? 1 : 0;
     struct store_item items[2] = {
-        {.table = STORE_MESSAGES, .key = KEY_SLICE(d->message), .head = d->digest,
-         .body = d->content, .group = group},
+        {.table = STORE_MESSAGES,
+         .key = KEY_SLICE(d->message),
+         .head = d->digest,
+         .body = d->content,
+         .group = group},
         {.table = STORE_LOG, .key = KEY_SLICE(d->record), .head = d->text, .group = group},
     };
     int64_t time;

@@ -6,7 +6,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-    struct buf raw = buf_make(MANIFEST_RAW_MAX), head = raw, body = raw, text = buf_make(BUF_MAX_DEFAULT);
+    struct buf raw = buf_make(MANIFEST_RAW_MAX), head = raw, body = raw,
+               text = buf_make(BUF_MAX_DEFAULT);
     struct slice rest = slice_skip(slice_of(data, n), 2);
     struct manifest *m;
 

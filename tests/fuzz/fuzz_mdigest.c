@@ -31,7 +31,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (mdigest_field_value(&d, names[1], &value) == 1)
         touch(value);
     for (uint32_t i = 0; i < 27; i++)
-        (void)!mdigest_section_find(&d, (uint32_t[]){i % 3 + 1, i / 3 % 3 + 1, i / 9 + 1}, i % 4, &s);
+        (void)!mdigest_section_find(&d, (uint32_t[]){i % 3 + 1, i / 3 % 3 + 1, i / 9 + 1}, i % 4,
+                                    &s);
     buf_done(&out);
     return 0;
 }

@@ -44,7 +44,8 @@ static int fetch(void *ctx, const uint8_t hash[SKELETON_HASH], struct slice *ret
     return -ERR_NOTFOUND;
 }
 
-static int take(struct slice message, size_t step, struct store *s, struct buf *digest, struct buf *skeleton)
+static int take(struct slice message, size_t step, struct store *s, struct buf *digest,
+                struct buf *skeleton)
 {
     struct intake *in = intake_new(put, s, NULL);
     int ret = 0;

@@ -17,7 +17,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 
         record_print(&rec, &text);
         record_encode(&rec, &bytes);
-        if (record_decode(buf_slice(&bytes), 1, &arena, &again, NULL) < 0 || again.n_ops != rec.n_ops)
+        if (record_decode(buf_slice(&bytes), 1, &arena, &again, NULL) < 0 ||
+            again.n_ops != rec.n_ops)
             abort();
         if (state_fold(st, &rec, &st, NULL) == 0)
             state_dump(st, &text);

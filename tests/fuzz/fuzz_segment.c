@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The bytes are a segment before packing (a fuzzer does not get past a compressor); packed here, they are refused or
- * become messages. The first 4 bytes: last uid and count that the manifest says. */
+/* The bytes are a segment before packing (a fuzzer does not get past a compressor); packed here,
+ * they are refused or become messages. The first 4 bytes: last uid and count that the manifest
+ * says. */
 #include "lib/mail/snapshot_format_impl.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);

@@ -40,7 +40,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (out.n != sk.size)
             abort();
         if (skeleton_read(&sk, sk.size / 3, sk.size / 2, fetch, &b, &part) == 0 &&
-            !slice_eq(buf_slice(&part), slice_sub(buf_slice(&out), sk.size / 3, sk.size / 3 + sk.size / 2)))
+            !slice_eq(buf_slice(&part),
+                      slice_sub(buf_slice(&out), sk.size / 3, sk.size / 3 + sk.size / 2)))
             abort();
     }
     buf_done(&out);

@@ -43,8 +43,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct smtp_settings settings = {.hostname = "h", .message_max = 10000, .recipients_max = 100,
-                                     .bad_commands = 20, .timeout_ms = 1000, .starttls = true};
+    struct smtp_settings settings = {.hostname = "h",
+                                     .message_max = 10000,
+                                     .recipients_max = 100,
+                                     .bad_commands = 20,
+                                     .timeout_ms = 1000,
+                                     .starttls = true};
     uint64_t count = 0;
     struct session_peer peer = {.remote = "192.0.2.1"};
     struct session_service *service;

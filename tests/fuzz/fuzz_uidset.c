@@ -18,7 +18,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 
         uidset_encode(&s, &out);
         again = cursor_of(buf_slice(&out));
-        if (uidset_decode(&back, &again) < 0 || back.n != s.n || uidset_count(&back) != uidset_count(&s))
+        if (uidset_decode(&back, &again) < 0 || back.n != s.n ||
+            uidset_count(&back) != uidset_count(&s))
             abort();
         uidset_done(&back);
         uidset_done(&s);

@@ -69,16 +69,16 @@ static void print_totals(const struct totals *t)
 {
     const struct world_result *s = &t->sum;
 
-    printf("%u runs: %llu records, %llu answers (%llu refused, %llu unknown), %llu faults, "
-           "%llu restarts, %llu jumps of the clock, %llu outcomes looked up, %llu slots lost, "
-           "%llu fences, %llu given up, %llu snapshots, %llu records trimmed, %llu messages swept\n",
-           t->runs, (unsigned long long)s->records, (unsigned long long)s->answers,
-           (unsigned long long)s->refused, (unsigned long long)s->unknown,
-           (unsigned long long)s->faults, (unsigned long long)s->restarts,
-           (unsigned long long)s->jumps, (unsigned long long)s->looked_up,
-           (unsigned long long)s->lost, (unsigned long long)s->fences,
-           (unsigned long long)s->given_up, (unsigned long long)s->saved,
-           (unsigned long long)s->trimmed, (unsigned long long)s->swept);
+    printf(
+        "%u runs: %llu records, %llu answers (%llu refused, %llu unknown), %llu faults, "
+        "%llu restarts, %llu jumps of the clock, %llu outcomes looked up, %llu slots lost, "
+        "%llu fences, %llu given up, %llu snapshots, %llu records trimmed, %llu messages swept\n",
+        t->runs, (unsigned long long)s->records, (unsigned long long)s->answers,
+        (unsigned long long)s->refused, (unsigned long long)s->unknown,
+        (unsigned long long)s->faults, (unsigned long long)s->restarts,
+        (unsigned long long)s->jumps, (unsigned long long)s->looked_up, (unsigned long long)s->lost,
+        (unsigned long long)s->fences, (unsigned long long)s->given_up,
+        (unsigned long long)s->saved, (unsigned long long)s->trimmed, (unsigned long long)s->swept);
 }
 
 /* Leaves out as many operations as may be while the same invariant stays broken. */

@@ -8,7 +8,7 @@
 
 /* --- several at once ------------------------------------------------------------------------- */
 
-#define RACERS 4
+#define RACERS    4
 #define RACE_KEYS 50
 
 struct racer {
@@ -27,7 +27,8 @@ static void run_racers(struct run *r, struct racer *racers, void *(*main)(void *
     uint64_t account = random_u64();
 
     for (uint32_t i = 0; i < RACERS; i++) {
-        racers[i] = (struct racer){.r = r, .s = i & 1 ? r->other : r->s, .account = account, .me = i};
+        racers[i] =
+            (struct racer){.r = r, .s = i & 1 ? r->other : r->s, .account = account, .me = i};
         if (pthread_create(&racers[i].thread, NULL, main, &racers[i]) != 0)
             abort();
     }
@@ -132,16 +133,18 @@ static void *mixed_work(void *arg)
     for (uint64_t i = 0; i < 60; i++) {
         struct key16 k = key_pair(racer->account + racer->me, i);
         struct key16 old = key_pair(racer->account + racer->me, i / 2);
-        struct store_query q = {.table = STORE_MESSAGES, .from = slice_of(k.b, 8), .limit = 10,
-                                .parts = STORE_BOTH, .level = STORE_MAJORITY};
+        struct store_query q = {.table = STORE_MESSAGES,
+                                .from = slice_of(k.b, 8),
+                                .limit = 10,
+                                .parts = STORE_BOTH,
+                                .level = STORE_MAJORITY};
         CLEANUP(store_docs_done) struct store_docs docs = {0};
 
         if (put(racer->s, STORE_MESSAGES, KEY_SLICE(k), KEY_SLICE(k), body) != STORE_DONE ||
             !holds(racer->s, STORE_MESSAGES, KEY_SLICE(k), KEY_SLICE(k), body) ||
             store_range(racer->s, &q, &docs, NULL) != 0 || docs.n == 0)
             racer->broken = true;
-        if (i % 7 == 6 &&
-            drop(racer->s, STORE_MESSAGES, KEY_SLICE(old), NULL) != 0)
+        if (i % 7 == 6 && drop(racer->s, STORE_MESSAGES, KEY_SLICE(old), NULL) != 0)
             racer->broken = true;
     }
     bytes_done(body);
@@ -179,10 +182,6 @@ static void check_pulse_can_be_asked(struct run *r)
 /* --- the list -------------------------------------------------------------------------------- */
 
 const struct check checks_race[] = {
-    CHECK(one_winner_for_each_key),
-    CHECK(no_update_is_lost),
-    CHECK(mixed_work_at_once),
-    CHECK(trips_are_counted),
-    CHECK(pulse_can_be_asked),
-    {NULL, NULL},
+    CHECK(one_winner_for_each_key), CHECK(no_update_is_lost),  CHECK(mixed_work_at_once),
+    CHECK(trips_are_counted),       CHECK(pulse_can_be_asked), {NULL, NULL},
 };

@@ -30,16 +30,16 @@ static const struct range_case {
     uint32_t first;
     int more; /* -1: not looked at */
 } range_cases[] = {
-    {0, 0, 0, 0, false, 40, 0, 0},      {0, 0, 0, 0, true, 40, 78, 0},
-    {10, 20, 0, 0, false, 5, 10, 0},    {10, 20, 0, 0, true, 5, 18, 0},
-    {11, 21, 0, 0, false, 5, 12, 0},    {11, 21, 0, 0, true, 5, 20, 0},
-    {10, 11, 0, 0, false, 1, 10, 0},    {11, 12, 0, 0, false, 0, 0, 0},
-    {20, 10, 0, 0, false, 0, 0, 0},     {20, 10, 0, 0, true, 0, 0, 0},
-    {10, 10, 0, 0, false, 0, 0, 0},     {0, 0, 7, 0, false, 7, 0, 1},
-    {0, 0, 7, 0, true, 7, 78, 1},       {78, 0, 7, 0, false, 1, 78, 0},
-    {10, 20, 5, 0, false, 5, 10, -1},   {10, 20, 4, 0, true, 4, 18, 1},
-    {0, 0, 0, 1, false, 1, 0, 1},       {0, 0, 0, 1, true, 1, 78, 1},
-    {900, 901, 0, 0, false, 0, 0, 0},   {10, 12, 1, 1, false, 1, 10, -1},
+    {0, 0, 0, 0, false, 40, 0, 0},    {0, 0, 0, 0, true, 40, 78, 0},
+    {10, 20, 0, 0, false, 5, 10, 0},  {10, 20, 0, 0, true, 5, 18, 0},
+    {11, 21, 0, 0, false, 5, 12, 0},  {11, 21, 0, 0, true, 5, 20, 0},
+    {10, 11, 0, 0, false, 1, 10, 0},  {11, 12, 0, 0, false, 0, 0, 0},
+    {20, 10, 0, 0, false, 0, 0, 0},   {20, 10, 0, 0, true, 0, 0, 0},
+    {10, 10, 0, 0, false, 0, 0, 0},   {0, 0, 7, 0, false, 7, 0, 1},
+    {0, 0, 7, 0, true, 7, 78, 1},     {78, 0, 7, 0, false, 1, 78, 0},
+    {10, 20, 5, 0, false, 5, 10, -1}, {10, 20, 4, 0, true, 4, 18, 1},
+    {0, 0, 0, 1, false, 1, 0, 1},     {0, 0, 0, 1, true, 1, 78, 1},
+    {900, 901, 0, 0, false, 0, 0, 0}, {10, 12, 1, 1, false, 1, 10, -1},
 };
 
 static void check_ranges(struct run *r)
@@ -52,7 +52,7 @@ static void check_ranges(struct run *r)
         struct key28 from = key_segment(account, 1, c->from, 0),
                      to = key_segment(account, c->to ? 1 : 2, c->to, 0);
         struct store_query q = {STORE_SEGMENTS, KEY_SLICE(from), KEY_SLICE(to), c->limit,
-                                c->max_bytes, c->descending, STORE_HEAD, STORE_MAJORITY};
+                                c->max_bytes,   c->descending,   STORE_HEAD,    STORE_MAJORITY};
         CLEANUP(store_docs_done) struct store_docs docs = {0};
         int failures = r->failures;
 
@@ -75,8 +75,11 @@ static void check_max_bytes(struct run *r)
 {
     uint64_t account = random_u64();
     struct key8 prefix = key_account(account), next = key_account(account + 1);
-    struct store_query q = {.table = STORE_SEGMENTS, .from = KEY_SLICE(prefix),
-                            .to = KEY_SLICE(next), .max_bytes = 10000, .parts = STORE_HEAD,
+    struct store_query q = {.table = STORE_SEGMENTS,
+                            .from = KEY_SLICE(prefix),
+                            .to = KEY_SLICE(next),
+                            .max_bytes = 10000,
+                            .parts = STORE_HEAD,
                             .level = STORE_MAJORITY};
     struct key28 from;
     size_t total = 0, answers = 0;
@@ -102,8 +105,11 @@ static void check_bounds_may_be_prefixes(struct run *r)
 {
     uint64_t account = random_u64();
     struct key28 k = key_segment(account, 0, 0, 0), other = key_segment(account + 1, 0, 0, 0);
-    struct store_query q = {.table = STORE_SEGMENTS, .parts = STORE_KEYS, .level = STORE_MAJORITY,
-                            .from = slice_of(k.b, 8), .to = slice_of(other.b, 8)};
+    struct store_query q = {.table = STORE_SEGMENTS,
+                            .parts = STORE_KEYS,
+                            .level = STORE_MAJORITY,
+                            .from = slice_of(k.b, 8),
+                            .to = slice_of(other.b, 8)};
 
     EXPECT(r, put(r->s, STORE_SEGMENTS, KEY_SLICE(k), S("h"), S("")) == STORE_DONE);
     EXPECT(r, put(r->s, STORE_SEGMENTS, KEY_SLICE(other), S("h"), S("")) == STORE_DONE);
@@ -119,12 +125,21 @@ static void check_bounds_may_be_prefixes(struct run *r)
 
 static void check_numbers_sort_as_bytes(struct run *r)
 {
-    static const uint64_t numbers[] = {0, 1, 0xff, 0x100, 0x7fffffffffffffff, 0x8000000000000000,
-                                       0xffffffffffffff00, 0xffffffffffffffff};
+    static const uint64_t numbers[] = {0,
+                                       1,
+                                       0xff,
+                                       0x100,
+                                       0x7fffffffffffffff,
+                                       0x8000000000000000,
+                                       0xffffffffffffff00,
+                                       0xffffffffffffffff};
     uint64_t account = random_u64() | (UINT64_C(1) << 63);
     struct key16 from = key_pair(account, 0);
-    struct store_query q = {.table = STORE_LOG, .parts = STORE_KEYS, .level = STORE_MAJORITY,
-                            .from = KEY_SLICE(from), .limit = ARRAY_LEN(numbers)};
+    struct store_query q = {.table = STORE_LOG,
+                            .parts = STORE_KEYS,
+                            .level = STORE_MAJORITY,
+                            .from = KEY_SLICE(from),
+                            .limit = ARRAY_LEN(numbers)};
     CLEANUP(store_docs_done) struct store_docs docs = {0};
 
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
@@ -141,8 +156,8 @@ static void check_numbers_sort_as_bytes(struct run *r)
 /* Keys of other lengths: a is before aa, aa before b. */
 static void check_addresses_sort_as_bytes(struct run *r)
 {
-    static const char *const names[] = {"", "\x01", "@a", "@aa", "@ab.example", "@b", "\xc3\xa9",
-                                        "\xff"};
+    static const char *const names[] = {"",   "\x01",     "@a",  "@aa", "@ab.example",
+                                        "@b", "\xc3\xa9", "\xff"};
     char stem[24], next[24], key[64];
     struct store_query q = {.table = STORE_ADDRESSES, .parts = STORE_HEAD, .level = STORE_MAJORITY};
     CLEANUP(store_docs_done) struct store_docs docs = {0};
@@ -175,8 +190,12 @@ static void check_big_values(struct run *r)
     struct slice body = bytes_of('B', STORE_BODY_MAX), head = bytes_of('H', STORE_HEAD_MAX - 8192);
     struct slice key = KEY_SLICE(k), key2 = KEY_SLICE(k2);
     struct store_change c = {.table = STORE_MESSAGES, .key = key, .set_body = true};
-    struct store_query q = {.table = STORE_MESSAGES, .from = key, .limit = 2,
-                            .max_bytes = 64 << 20, .parts = STORE_BOTH, .level = STORE_MAJORITY};
+    struct store_query q = {.table = STORE_MESSAGES,
+                            .from = key,
+                            .limit = 2,
+                            .max_bytes = 64 << 20,
+                            .parts = STORE_BOTH,
+                            .level = STORE_MAJORITY};
     CLEANUP(store_docs_done) struct store_docs docs = {0};
     int64_t time;
 
@@ -204,7 +223,8 @@ static void check_too_big_is_refused(struct run *r)
     struct slice big = bytes_of('x', STORE_BODY_MAX + 1);
     struct store_item items[2] = {{.table = STORE_LOG, .key = KEY_SLICE(k)},
                                   {.table = STORE_MESSAGES, .key = KEY_SLICE(k), .body = big}};
-    struct store_change c = {.table = STORE_LOG, .key = KEY_SLICE(k), .set_body = true, .body = big};
+    struct store_change c = {
+        .table = STORE_LOG, .key = KEY_SLICE(k), .set_body = true, .body = big};
     int64_t time;
 
     EXPECT(r, store_insert(r->s, items, 2, &time, NULL) == -ERR_TOOBIG);

@@ -61,13 +61,17 @@ static void check_levels(struct run *r)
     EXPECT(r, put(r->s, STORE_LOG, key, S("x"), S("")) == STORE_DONE);
     for (size_t i = 0; i < ARRAY_LEN(levels); i++) {
         CLEANUP(store_docs_done) struct store_docs docs = {0}, range = {0};
-        struct store_query q = {.table = STORE_LOG, .from = slice_sub(key, 0, 8),
-                                .parts = STORE_HEAD, .level = levels[i], .limit = 1};
+        struct store_query q = {.table = STORE_LOG,
+                                .from = slice_sub(key, 0, 8),
+                                .parts = STORE_HEAD,
+                                .level = levels[i],
+                                .limit = 1};
 
         EXPECT_OK(r, store_get(r->s, STORE_LOG, &key, 1, STORE_HEAD, levels[i], &docs, &err));
         EXPECT(r, docs.n == 1 && (docs.items[0].found || levels[i] == STORE_ANY));
         EXPECT_OK(r, store_range(r->s, &q, &range, &err));
-        EXPECT(r, (range.n == 1 && slice_eq(range.items[0].head, S("x"))) || levels[i] == STORE_ANY);
+        EXPECT(r,
+               (range.n == 1 && slice_eq(range.items[0].head, S("x"))) || levels[i] == STORE_ANY);
     }
 }
 
@@ -92,7 +96,8 @@ static void check_insert_is_unordered(struct run *r)
 
     for (uint64_t i = 0; i < 5; i++) {
         k[i] = key_pair(account, i);
-        items[i] = (struct store_item){.table = STORE_LOG, .key = KEY_SLICE(k[i]), .head = S("new")};
+        items[i] =
+            (struct store_item){.table = STORE_LOG, .key = KEY_SLICE(k[i]), .head = S("new")};
     }
     EXPECT(r, put(r->s, STORE_LOG, KEY_SLICE(k[0]), S("old"), S("")) == STORE_DONE);
     EXPECT(r, put(r->s, STORE_LOG, KEY_SLICE(k[3]), S("old"), S("")) == STORE_DONE);
@@ -161,8 +166,10 @@ static void check_a_thousand_in_one_call(struct run *r)
 
     for (uint64_t i = 0; i < 1000; i++) {
         keys[i] = key_pair(account, i);
-        items[i] = (struct store_item){.table = STORE_MESSAGES, .key = KEY_SLICE(keys[i]),
-                                       .head = KEY_SLICE(keys[i]), .body = body};
+        items[i] = (struct store_item){.table = STORE_MESSAGES,
+                                       .key = KEY_SLICE(keys[i]),
+                                       .head = KEY_SLICE(keys[i]),
+                                       .body = body};
     }
     EXPECT_OK(r, store_insert(r->s, items, 1000, &time, &err));
     for (size_t i = 0; i < 1000; i++)
@@ -233,8 +240,8 @@ static void check_predecessor(struct run *r)
 static void check_update_is_guarded(struct run *r)
 {
     struct key8 k = key_account(random_u64());
-    struct store_change c = {.table = STORE_SNAPSHOTS, .key = KEY_SLICE(k), .set_head = true,
-                             .head = S("two")};
+    struct store_change c = {
+        .table = STORE_SNAPSHOTS, .key = KEY_SLICE(k), .set_head = true, .head = S("two")};
     uint64_t first, second = 0, third = 0;
     int64_t time;
 
@@ -249,12 +256,19 @@ static void check_update_is_guarded(struct run *r)
     EXPECT(r, second != first && version_of(r->other, STORE_SNAPSHOTS, c.key) == second);
     EXPECT(r, holds(r->other, STORE_SNAPSHOTS, c.key, S("two"), S("body")));
     EXPECT(r, store_update(r->s, &c, NULL, &time, NULL) == -ERR_CONFLICT);
-    c = (struct store_change){.table = STORE_SNAPSHOTS, .key = KEY_SLICE(k), .version = second,
-                              .set_body = true, .body = S("new")};
+    c = (struct store_change){.table = STORE_SNAPSHOTS,
+                              .key = KEY_SLICE(k),
+                              .version = second,
+                              .set_body = true,
+                              .body = S("new")};
     EXPECT_OK(r, store_update(r->s, &c, &third, &time, &err));
     EXPECT(r, holds(r->s, STORE_SNAPSHOTS, c.key, S("two"), S("new")));
-    c = (struct store_change){.table = STORE_SNAPSHOTS, .key = KEY_SLICE(k), .version = third,
-                              .set_head = true, .set_body = true, .body = S("b")};
+    c = (struct store_change){.table = STORE_SNAPSHOTS,
+                              .key = KEY_SLICE(k),
+                              .version = third,
+                              .set_head = true,
+                              .set_body = true,
+                              .body = S("b")};
     EXPECT_OK(r, store_update(r->s, &c, &third, &time, &err));
     EXPECT(r, holds(r->s, STORE_SNAPSHOTS, c.key, S(""), S("b")));
 }

@@ -28,8 +28,8 @@ void bytes_done(struct slice s)
     free((void *)(uintptr_t)s.p);
 }
 
-enum store_outcome put(struct store *s, enum store_table table, struct slice key,
-                              struct slice head, struct slice body)
+enum store_outcome put(struct store *s, enum store_table table, struct slice key, struct slice head,
+                       struct slice body)
 {
     struct store_item item = {.table = table, .key = key, .head = head, .body = body};
     int64_t time;
@@ -43,7 +43,7 @@ int drop(struct store *s, enum store_table table, struct slice key, struct error
 }
 
 struct store_doc *get(struct store *s, enum store_table table, struct slice key,
-                             struct store_docs *docs)
+                      struct store_docs *docs)
 {
     if (store_get(s, table, &key, 1, STORE_BOTH, STORE_MAJORITY, docs, NULL) != 0)
         return NULL;
@@ -51,13 +51,12 @@ struct store_doc *get(struct store *s, enum store_table table, struct slice key,
 }
 
 bool holds(struct store *s, enum store_table table, struct slice key, struct slice head,
-                  struct slice body)
+           struct slice body)
 {
     CLEANUP(store_docs_done) struct store_docs docs = {0};
     struct store_doc *doc = get(s, table, key, &docs);
 
-    return doc && slice_eq(doc->key, key) && slice_eq(doc->head, head) &&
-           slice_eq(doc->body, body);
+    return doc && slice_eq(doc->key, key) && slice_eq(doc->head, head) && slice_eq(doc->body, body);
 }
 
 bool absent(struct store *s, enum store_table table, struct slice key)

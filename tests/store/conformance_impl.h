@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* Shared by the files of the suite: what a check is given, how it says that something is wrong, and
- * short forms of the calls. A check is `void check_x(struct run *r)` and stands in one of the lists. */
+ * short forms of the calls. A check is `void check_x(struct run *r)` and stands in one of the
+ * lists. */
 #pragma once
 
 #include "lib/base/mem.h"
@@ -19,13 +20,13 @@ void run_fail(struct run *r, int line, const char *what, const struct error *err
 #define EXPECT(r, cond)                                                                            \
     do {                                                                                           \
         if (!(cond))                                                                               \
-            run_fail((r), __LINE__, #cond, NULL);                                                      \
+            run_fail((r), __LINE__, #cond, NULL);                                                  \
     } while (0)
 #define EXPECT_OK(r, call)                                                                         \
     do {                                                                                           \
         struct error err = {0};                                                                    \
         if ((call) != 0)                                                                           \
-            run_fail((r), __LINE__, #call, &err);                                                      \
+            run_fail((r), __LINE__, #call, &err);                                                  \
     } while (0)
 
 struct check {
@@ -34,7 +35,7 @@ struct check {
 };
 #define CHECK(stem)                                                                                \
     {                                                                                              \
-        #stem, check_##stem                                                                        \
+#stem, check_##stem                                                                        \
     }
 extern const struct check checks_write[], checks_read[], checks_race[]; /* end with a NULL name */
 

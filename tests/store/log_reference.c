@@ -395,8 +395,8 @@ static void compare_with_fold(struct reference *r, const struct ref_state *s)
         for (struct mailbox_iter k = mailbox_iter(box, 0); mailbox_next(&k, &m); n++) {
             const struct ref_message *there = ref_message_by_uid(mine, m.uid);
 
-            if (!there || there->id != m.id || there->size != m.size ||
-                there->modseq != m.modseq || there->system != m.flags->system)
+            if (!there || there->id != m.id || there->size != m.size || there->modseq != m.modseq ||
+                there->system != m.flags->system)
                 VIOLATED(r, "I4", "uid %u: reference and fold differ", m.uid);
         }
     }
@@ -500,7 +500,8 @@ void reference_compare(struct reference *r, const struct state *st, const char *
         VIOLATED(r, "I6", "%s has another state at %llu", whose, (unsigned long long)st->seq);
 }
 
-struct reference *reference_new(struct store *truth, uint64_t account, const struct ref_judge *judge)
+struct reference *reference_new(struct store *truth, uint64_t account,
+                                const struct ref_judge *judge)
 {
     struct reference *r = NEW(struct reference);
     struct ref_state *first = NEW(struct ref_state);

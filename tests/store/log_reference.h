@@ -37,13 +37,15 @@ struct ref_state {
 /* How the reference says that an invariant is broken; may be called from any check. */
 struct ref_judge {
     void (*violated)(void *ctx, const char *invariant, const char *fmt, ...) PRINTF_LIKE(3, 4);
-    /* A message was named by a record: is its document there? Called while the record is looked at. */
+    /* A message was named by a record: is its document there? Called while the record is looked at.
+     */
     void (*named)(void *ctx, uint64_t account, uint64_t message, uint32_t size);
     void *ctx;
 };
 
 struct reference;
-struct reference *reference_new(struct store *truth, uint64_t account, const struct ref_judge *judge);
+struct reference *reference_new(struct store *truth, uint64_t account,
+                                const struct ref_judge *judge);
 void reference_free(struct reference *r);
 /* Reads what is new in the log. */
 void reference_observe(struct reference *r);

@@ -20,11 +20,11 @@
 #include "lib/store/keys.h"
 #include "tests/store/log_reference.h"
 
-#define ACCOUNTS 2
-#define NODES_MAX 4
-#define DEPTH_MAX 3
+#define ACCOUNTS    2
+#define NODES_MAX   4
+#define DEPTH_MAX   3
 #define QUOTA_BYTES 200000
-#define HOUR_MS ((int64_t)3600 * 1000)
+#define HOUR_MS     ((int64_t)3600 * 1000)
 
 /* --- what there is --------------------------------------------------------------------------- */
 
@@ -40,8 +40,8 @@ struct node {
     struct account *accounts[ACCOUNTS];
     uint64_t shown[ACCOUNTS];
     _Atomic bool dead;
-    bool busy; /* stepped: an operation of it is on the stack */
-    unsigned account; /* that it works on */
+    bool busy;            /* stepped: an operation of it is on the stack */
+    unsigned account;     /* that it works on */
     pthread_rwlock_t use; /* threaded: operations read, a restart writes */
 };
 
@@ -77,7 +77,7 @@ struct world {
     struct reference *references[ACCOUNTS];
     _Atomic uint64_t floor[ACCOUNTS]; /* the highest seq that anybody was shown or told of */
     struct dice dice;                 /* stepped */
-    unsigned depth, dozing; /* dozing: the account of the node that stands still */
+    unsigned depth, dozing;           /* dozing: the account of the node that stands still */
     bool calm;
     bool can_jump; /* not MongoDB: its time stands still while nobody writes */
     int64_t hours;
@@ -294,27 +294,27 @@ static void check_append(struct world *w, const struct claim *c, const struct re
                  (unsigned long long)c->seq);
     else if (uid != c->uid || mailbox != c->target)
         violated(w, "I15", "APPENDUID %u, is %u", c->uid, uid);
-    else if (ref_box_by_id(s, mailbox) &&
-             ref_box_by_id(s, mailbox)->uidvalidity != c->uidvalidity)
+    else if (ref_box_by_id(s, mailbox) && ref_box_by_id(s, mailbox)->uidvalidity != c->uidvalidity)
         violated(w, "I15", "wrong UIDVALIDITY");
 }
 
 static void check_flags(struct world *w, const struct claim *c, const struct ref_state *before,
                         const struct ref_state *s)
 {
-    const struct ref_box *old = ref_box_by_id(before, c->mailbox), *now = ref_box_by_id(s, c->mailbox);
+    const struct ref_box *old = ref_box_by_id(before, c->mailbox),
+                         *now = ref_box_by_id(s, c->mailbox);
     const struct ref_message *m;
     uint32_t uid;
 
     for (struct uidset_iter i = uidset_iter(&c->done); old && uidset_next(&i, &uid);) {
         m = ref_message_by_uid(old, uid);
         if (m && c->has_since && m->modseq > c->since)
-            violated(w, "I12", "changed although modseq %llu > %llu",
-                     (unsigned long long)m->modseq, (unsigned long long)c->since);
+            violated(w, "I12", "changed although modseq %llu > %llu", (unsigned long long)m->modseq,
+                     (unsigned long long)c->since);
         m = now ? ref_message_by_uid(now, uid) : NULL;
         if (m && m->modseq != c->seq)
-            violated(w, "I5", "changed flags, modseq %llu, not %llu",
-                     (unsigned long long)m->modseq, (unsigned long long)c->seq);
+            violated(w, "I5", "changed flags, modseq %llu, not %llu", (unsigned long long)m->modseq,
+                     (unsigned long long)c->seq);
     }
     for (struct uidset_iter i = uidset_iter(&c->late); now && uidset_next(&i, &uid);) {
         m = ref_message_by_uid(now, uid);
@@ -359,8 +359,8 @@ static void check_done(struct world *w, const struct claim *c)
     const struct ref_state *s = reference_at(r, c->seq), *before = reference_at(r, c->seq - 1);
 
     if (!s || !before) {
-        violated(w, "I21", "acknowledged at %llu, the log ends at %llu",
-                 (unsigned long long)c->seq, (unsigned long long)reference_head(r));
+        violated(w, "I21", "acknowledged at %llu, the log ends at %llu", (unsigned long long)c->seq,
+                 (unsigned long long)reference_head(r));
         return;
     }
     switch (c->kind) {
@@ -396,7 +396,8 @@ static void check_claim(struct world *w, const struct claim *c)
     if (c->result == 0 && !c->nothing && !c->duplicate)
         check_done(w, c);
     if (((c->result == 0 && c->nothing && !c->duplicate) ||
-         (refused && c->result != -ERR_UNAVAILABLE)) && c->seq && c->seq < c->floor)
+         (refused && c->result != -ERR_UNAVAILABLE)) &&
+        c->seq && c->seq < c->floor)
         violated(w, "I21", "answered from %llu what was at %llu before", (unsigned long long)c->seq,
                  (unsigned long long)c->floor);
 }
@@ -616,10 +617,9 @@ static void fill_flags(struct want *want, const struct state *st, struct dice *d
 static enum intent_kind pick_kind(struct dice *d)
 {
     static const enum intent_kind kinds[] = {
-        INTENT_APPEND, INTENT_APPEND, INTENT_DELIVER, INTENT_DELIVER, INTENT_DELIVER,
-        INTENT_FLAGS,  INTENT_FLAGS,  INTENT_FLAGS,   INTENT_FLAGS,   INTENT_EXPUNGE,
-        INTENT_EXPUNGE, INTENT_COPY,  INTENT_MOVE,    INTENT_CREATE,  INTENT_RENAME,
-        INTENT_DELETE, INTENT_UNDELETE};
+        INTENT_APPEND, INTENT_APPEND, INTENT_DELIVER, INTENT_DELIVER, INTENT_DELIVER, INTENT_FLAGS,
+        INTENT_FLAGS,  INTENT_FLAGS,  INTENT_FLAGS,   INTENT_EXPUNGE, INTENT_EXPUNGE, INTENT_COPY,
+        INTENT_MOVE,   INTENT_CREATE, INTENT_RENAME,  INTENT_DELETE,  INTENT_UNDELETE};
 
     return kinds[roll(d) % ARRAY_LEN(kinds)];
 }
@@ -716,7 +716,8 @@ static void clients(struct world *w, struct node *n, unsigned account, struct di
     }
 }
 
-/* --- what nodes do by themselves --------------------------------------------------------------- */
+/* --- what nodes do by themselves ---------------------------------------------------------------
+ */
 
 static void count(uint64_t *counter, uint64_t n)
 {
@@ -999,7 +1000,8 @@ static bool setup(struct world *w)
     mail_settings_default(&settings);
     ok = mail_new_stepped(w->clock, &settings, &mail, &err) == 0;
     for (unsigned i = 0; i < ACCOUNTS && ok; i++) {
-        w->account_ids[i] = strncmp(w->options.uri, "memory:", 7) == 0 ? 0x1000 + i : random_u64() >> 1;
+        w->account_ids[i] =
+            strncmp(w->options.uri, "memory:", 7) == 0 ? 0x1000 + i : random_u64() >> 1;
         w->references[i] = reference_new(w->inner, w->account_ids[i], &judge);
         ok = mail_account_create(mail, w->account_ids[i], &options, &err) == 0;
     }

@@ -11,7 +11,7 @@ struct target {
     const char *uri;
     bool faulty;
     struct store *inner[2]; /* behind a faulty one */
-    struct store *shared; /* memory: is one store, not two handles */
+    struct store *shared;   /* memory: is one store, not two handles */
     int handles;
 };
 

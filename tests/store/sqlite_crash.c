@@ -23,8 +23,8 @@
 #include "lib/store/store.h"
 
 #define CHILDREN 3
-#define THREADS 3
-#define SHARED 1 /* account of the log that all write to; others: 100 * child + thread */
+#define THREADS  3
+#define SHARED   1 /* account of the log that all write to; others: 100 * child + thread */
 
 /* Said by a child, in one write: this record is in. */
 struct ack {
@@ -66,8 +66,12 @@ struct writer {
 static uint64_t newest(struct store *s, uint64_t account)
 {
     struct key16 from = key_pair(account, 0), to = key_pair(account + 1, 0);
-    struct store_query q = {.table = STORE_LOG, .from = KEY_SLICE(from), .to = KEY_SLICE(to),
-                            .limit = 1, .descending = true, .level = STORE_MAJORITY};
+    struct store_query q = {.table = STORE_LOG,
+                            .from = KEY_SLICE(from),
+                            .to = KEY_SLICE(to),
+                            .limit = 1,
+                            .descending = true,
+                            .level = STORE_MAJORITY};
     CLEANUP(store_docs_done) struct store_docs docs = {0};
 
     if (store_range(s, &q, &docs, NULL) < 0)
@@ -171,8 +175,8 @@ static bool same(struct store *s, enum store_table table, struct slice key, uint
     return store_get(s, table, &key, 1, STORE_BOTH, STORE_MAJORITY, &docs, NULL) == 0 &&
            docs.items[0].found && slice_eq(docs.items[0].head, KEY_SLICE(value)) &&
            docs.items[0].stored_ms <= docs.time && docs.items[0].stored_ms >= min_ms &&
-           (table == STORE_LOG || (docs.items[0].body.n == 2000 &&
-                                   docs.items[0].body.p[1999] == (uint8_t)(text & 0xff)));
+           (table == STORE_LOG ||
+            (docs.items[0].body.n == 2000 && docs.items[0].body.p[1999] == (uint8_t)(text & 0xff)));
 }
 
 static unsigned check_acks(struct store *s, const struct acks *acks)
@@ -197,8 +201,11 @@ static unsigned check_acks(struct store *s, const struct acks *acks)
 static unsigned check_log(struct store *s, uint64_t account)
 {
     struct key16 from = key_pair(account, 0), to = key_pair(account + 1, 0);
-    struct store_query q = {.table = STORE_LOG, .from = KEY_SLICE(from), .to = KEY_SLICE(to),
-                            .parts = STORE_HEAD, .level = STORE_MAJORITY};
+    struct store_query q = {.table = STORE_LOG,
+                            .from = KEY_SLICE(from),
+                            .to = KEY_SLICE(to),
+                            .parts = STORE_HEAD,
+                            .level = STORE_MAJORITY};
     CLEANUP(store_docs_done) struct store_docs docs = {0};
     unsigned bad = 0;
     int64_t last = 0;

@@ -14,7 +14,7 @@
 #include "lib/store/keys.h"
 
 #define THREADS 6
-#define KEYS 64 /* few, so that threads meet */
+#define KEYS    64 /* few, so that threads meet */
 
 struct stress {
     struct store *s;
@@ -61,8 +61,12 @@ static void put_or_change(struct stress *st, struct slice key, uint8_t fill)
     struct slice head = slice_of(bytes, 1), body = slice_of(bytes, 1 + fill * 11);
     struct store_item item = {.table = STORE_BLOBS, .key = key, .head = head, .body = body};
     CLEANUP(store_docs_done) struct store_docs docs = {0};
-    struct store_change c = {.table = STORE_BLOBS, .key = key, .set_head = true, .set_body = true,
-                             .head = head, .body = body};
+    struct store_change c = {.table = STORE_BLOBS,
+                             .key = key,
+                             .set_head = true,
+                             .set_body = true,
+                             .head = head,
+                             .body = body};
     int64_t time;
     int r;
 

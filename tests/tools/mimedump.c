@@ -4,11 +4,11 @@
  *
  *   file NAME, size N, envelope ..., body ..., bodystructure ..., section NUMBER ..., preview ...
  *
- * -s prints the byte ranges of all sections, as the digest knows them; -k KEY (up to 30 times) searches
- * instead, and prints NAME, the set of keys found anywhere, the set of those found in bodies, in hex.
- * -w BASE writes the digest and the skeleton to BASE.digest and BASE.skeleton (seeds for fuzzing).
- * -c N feeds the file in cuts of N octets; -q prints nothing (to measure). -1 prints only the three
- * texts, each as "NAME LENGTH" and the text, for programs. */
+ * -s prints the byte ranges of all sections, as the digest knows them; -k KEY (up to 30 times)
+ * searches instead, and prints NAME, the set of keys found anywhere, the set of those found in
+ * bodies, in hex. -w BASE writes the digest and the skeleton to BASE.digest and BASE.skeleton
+ * (seeds for fuzzing). -c N feeds the file in cuts of N octets; -q prints nothing (to measure). -1
+ * prints only the three texts, each as "NAME LENGTH" and the text, for programs. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -70,8 +70,8 @@ static void print_sections(const struct mime_part *part, const char *number)
     printf("section %s header %llu+%llu body %llu+%llu lines %llu\n", number,
            (unsigned long long)part->header_start,
            (unsigned long long)(part->body_start - part->header_start),
-           (unsigned long long)part->body_start,
-           (unsigned long long)(part->end - part->body_start), (unsigned long long)part->lines);
+           (unsigned long long)part->body_start, (unsigned long long)(part->end - part->body_start),
+           (unsigned long long)part->lines);
     for (const struct mime_part *p = part->child; p; p = p->next, i++) {
         snprintf(below, sizeof below, "%s.%u", number, i);
         print_sections(p, below);
@@ -124,7 +124,8 @@ static void search(const struct options *o, const char *name, struct slice messa
     for (size_t at = 0; at < message.n; at += o->cut)
         text_search_feed(t, slice_sub(message, at, at + o->cut));
     found = text_search_finish(t);
-    printf("%s %llx %llx\n", name, (unsigned long long)(found & (((uint64_t)1 << o->key_count) - 1)),
+    printf("%s %llx %llx\n", name,
+           (unsigned long long)(found & (((uint64_t)1 << o->key_count) - 1)),
            (unsigned long long)(found >> o->key_count));
     text_search_free(t);
 }

@@ -15,7 +15,11 @@ struct rig {
 static void rig_init(struct rig *r)
 {
     struct directory_options options = {.delimiter = '+'};
-    struct directory_account anna = {.login = "anna@example.org", .status = ACCOUNT_ENABLED, .display = "", .hash = "", .scram = ""};
+    struct directory_account anna = {.login = "anna@example.org",
+                                     .status = ACCOUNT_ENABLED,
+                                     .display = "",
+                                     .hash = "",
+                                     .scram = ""};
     uint64_t id;
 
     cr_assert_eq(store_open("memory:?atomic=0", NULL, &r->store, NULL), 0);
@@ -23,7 +27,8 @@ static void rig_init(struct rig *r)
     r->elsewhere = directory_new(r->store, &options);
     cr_assert_eq(directory_domain_add(r->here, S("example.org"), NULL), 0);
     cr_assert_eq(directory_account_add(r->here, &anna, NULL, NULL, &id, NULL), 0);
-    cr_assert_eq(directory_alias_add(r->here, S("info@example.org"), &S("anna@example.org"), 1, NULL), 0);
+    cr_assert_eq(
+        directory_alias_add(r->here, S("info@example.org"), &S("anna@example.org"), 1, NULL), 0);
 }
 
 static void rig_done(struct rig *r)
@@ -76,7 +81,9 @@ Test(directory_cache, refusals_are_not_remembered)
 
     rig_init(&r);
     cr_assert_eq(resolve(&r, "sales@example.org"), -ERR_NOTFOUND);
-    cr_assert_eq(directory_alias_add(r.elsewhere, S("sales@example.org"), &S("anna@example.org"), 1, NULL), 0);
+    cr_assert_eq(
+        directory_alias_add(r.elsewhere, S("sales@example.org"), &S("anna@example.org"), 1, NULL),
+        0);
     cr_assert_eq(resolve(&r, "sales@example.org"), 0);
     rig_done(&r);
 }

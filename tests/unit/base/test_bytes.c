@@ -32,7 +32,8 @@ Test(bytes, a_cursor_that_went_past_the_end_stays_bad)
     cr_assert_eq(cursor_be32(&c), 0);
     cr_assert(c.bad);
     cr_assert_eq(cursor_u8(&c), 0);
-    c = cursor_of(S("\x05" "abc"));
+    c = cursor_of(S("\x05"
+                    "abc"));
     cr_assert_eq(cursor_string(&c).n, 0);
     cr_assert(c.bad);
 }

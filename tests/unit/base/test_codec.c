@@ -11,7 +11,8 @@ static const struct {
     {"a&b", "a&-b"},
     {"Entw\xc3\xbcrfe", "Entw&APw-rfe"},
     {"\xe5\x8f\xb0\xe5\x8c\x97", "&U,BTFw-"},
-    {"~peter/mail/\xe5\x8f\xb0\xe5\x8c\x97/\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e", "~peter/mail/&U,BTFw-/&ZeVnLIqe-"},
+    {"~peter/mail/\xe5\x8f\xb0\xe5\x8c\x97/\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e",
+     "~peter/mail/&U,BTFw-/&ZeVnLIqe-"},
     {"\xf0\x9f\x98\x80", "&2D3eAA-"},
 };
 
@@ -30,7 +31,7 @@ Test(codec, mutf7_encodes_and_decodes_back)
 
 Test(codec, mutf7_refuses_what_encoding_would_not_give)
 {
-    static const char *const bad[] = {"&",     "&AGE-",         "&APw",   "&U,BTFx-", "&2D0-",
+    static const char *const bad[] = {"&",     "&AGE-",      "&APw",   "&U,BTFx-", "&2D0-",
                                       "a\x80", "&APw-&APw-", "&AP/w-", "&3gA-",    "x\ty"};
 
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
@@ -42,7 +43,8 @@ Test(codec, mutf7_refuses_what_encoding_would_not_give)
 
 Test(codec, base64_is_strict_and_reversible)
 {
-    static const char *const bad[] = {"A", "AA", "AAA", "AA=A", "AB==", "AAB=", "A===", "AA\n=", "===="};
+    static const char *const bad[] = {
+        "A", "AA", "AAA", "AA=A", "AB==", "AAB=", "A===", "AA\n=", "===="};
     uint8_t bytes[60];
 
     for (size_t i = 0; i < sizeof bytes; i++)
@@ -63,7 +65,8 @@ Test(codec, base64_is_strict_and_reversible)
 
 Test(codec, utf8_refuses_overlong_surrogate_and_too_high)
 {
-    static const char *const bad[] = {"\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82", "\x80", "\xff"};
+    static const char *const bad[] = {"\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80",
+                                      "\xe2\x82", "\x80",         "\xff"};
 
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         cr_assert_not(utf8_valid(slice_str(bad[i])), "%zu", i);

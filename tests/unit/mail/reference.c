@@ -8,7 +8,7 @@
 #include "lib/base/mem.h"
 
 const char *const ref_words[REF_WORDS] = {"$Forwarded", "$Work", "later", "Zebra"};
-const char *const ref_names[REF_NAMES] = {"INBOX", "a",     "a/b", "a/b/c", "a/b/b",
+const char *const ref_names[REF_NAMES] = {"INBOX", "a",     "a/b", "a/b/c",   "a/b/b",
                                           "d",     "a/d/e", "d/a", "INBOX/x", "f"};
 
 struct ref *ref_new(void)
@@ -119,8 +119,8 @@ bool ref_end(struct ref *r)
 
 static struct ref_box *create_one(struct ref *r, const char *name)
 {
-    struct ref_box box = {.id = MAILBOX_ID(r->seq, r->ops++), .created = r->seq, .modseq = r->seq,
-                          .uidnext = 1};
+    struct ref_box box = {
+        .id = MAILBOX_ID(r->seq, r->ops++), .created = r->seq, .modseq = r->seq, .uidnext = 1};
 
     box.uidvalidity = r->last_uidvalidity = MAX((uint32_t)r->seq, r->last_uidvalidity + 1);
     snprintf(box.name, sizeof box.name, "%s", name);
@@ -163,8 +163,11 @@ static void do_append(struct ref *r, const struct build_item *item, struct ref_b
                       struct intent *x)
 {
     const struct intent *it = item->intent;
-    struct ref_message m = {.size = (uint32_t)item->size, .id = item->message, .date = it->date,
-                            .system = it->flags.system, .words = words_of(&it->flags)};
+    struct ref_message m = {.size = (uint32_t)item->size,
+                            .id = item->message,
+                            .date = it->date,
+                            .system = it->flags.system,
+                            .words = words_of(&it->flags)};
     uint64_t a = get_be64(it->delivery), b = get_be64(it->delivery + 8);
 
     x->mailbox_id = box->id;
@@ -214,7 +217,7 @@ static void do_flags(struct ref *r, const struct intent *it, struct ref_box *box
             continue;
         }
         change(&new, it);
-        if (new.system == m->system && new.words == m->words)
+        if (new.system == m->system &&new.words == m->words)
             continue;
         new.modseq = box->modseq = r->seq;
         *m = new;
@@ -224,7 +227,8 @@ static void do_flags(struct ref *r, const struct intent *it, struct ref_box *box
     r->ops += x->done.n != 0;
 }
 
-static void do_expunge(struct ref *r, const struct intent *it, struct ref_box *box, struct intent *x)
+static void do_expunge(struct ref *r, const struct intent *it, struct ref_box *box,
+                       struct intent *x)
 {
     for (size_t i = 0; i < box->n;) {
         struct ref_message *m = &box->m[i];
@@ -352,11 +356,13 @@ static void do_rename(struct ref *r, uint64_t id, const char *name, struct inten
     x->uidvalidity = by_id(r, id)->uidvalidity;
 }
 
-static void do_undelete(struct ref *r, const struct intent *it, struct ref_box *box, struct intent *x)
+static void do_undelete(struct ref *r, const struct intent *it, struct ref_box *box,
+                        struct intent *x)
 {
     for (size_t i = r->n_gone; i; i--)
         if (r->gone[i - 1].a == it->message) {
-            struct ref_message m = {.id = it->message, .size = (uint32_t)(r->gone[i - 1].b >> 32),
+            struct ref_message m = {.id = it->message,
+                                    .size = (uint32_t)(r->gone[i - 1].b >> 32),
                                     .date = (uint32_t)r->gone[i - 1].b};
 
             if (r->quota && used(r) + m.size > r->quota) {
@@ -431,11 +437,12 @@ void ref_intent(struct ref *r, const struct build_item *item, struct intent *x)
 
 static void check_message(const struct ref_message *a, const struct message *b)
 {
-    uint8_t words = words_of(&(struct flags){.keywords = b->flags->keywords,
-                                             .n_keywords = b->flags->n_keywords});
+    uint8_t words = words_of(
+        &(struct flags){.keywords = b->flags->keywords, .n_keywords = b->flags->n_keywords});
 
     cr_assert(a->uid == b->uid && a->size == b->size && a->id == b->id, "uid %u", a->uid);
-    cr_assert(a->modseq == b->modseq && a->date == b->date && a->saved == b->saved, "uid %u", a->uid);
+    cr_assert(a->modseq == b->modseq && a->date == b->date && a->saved == b->saved, "uid %u",
+              a->uid);
     cr_assert(a->system == b->flags->system && a->words == words, "flags of uid %u", a->uid);
 }
 

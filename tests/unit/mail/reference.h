@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* An account as plain arrays: slow, obvious, and all that lib/mail's states are compared with. Mirrors
- * tests/model/fold.py and the rules in build.h; shares no code with them. */
+/* An account as plain arrays: slow, obvious, and all that lib/mail's states are compared with.
+ * Mirrors tests/model/fold.py and the rules in build.h; shares no code with them. */
 #pragma once
 
 #include "lib/mail/build.h"
@@ -48,7 +48,8 @@ struct ref *ref_new(void);
 struct ref *ref_copy(const struct ref *r);
 void ref_free(struct ref *r);
 
-/* A record: begin, intents, end. `end` says whether there was anything; if not, all is as before. */
+/* A record: begin, intents, end. `end` says whether there was anything; if not, all is as before.
+ */
 void ref_begin(struct ref *r, int64_t t_ms);
 bool ref_end(struct ref *r);
 /* Does what the intent wants; fills in the results of *expect (zeroed by the caller). */

@@ -72,11 +72,22 @@ Test(build, names)
         int result;
         const char *proper;
     } cases[] = {
-        {"a", 0, "a"}, {"inbox", 0, "INBOX"}, {"iNbOx/x", 0, "INBOX/x"}, {"inboxes", 0, "inboxes"},
-        {"x/inbox", 0, "x/inbox"}, {"Entw\xc3\xbcrfe", 0, "Entw\xc3\xbcrfe"}, {"a b & * %", 0, "a b & * %"},
-        {"", -ERR_INVALID, NULL}, {"/a", -ERR_INVALID, NULL}, {"a/", -ERR_INVALID, NULL},
-        {"a//b", -ERR_INVALID, NULL}, {"a\nb", -ERR_INVALID, NULL}, {"a\x7f", -ERR_INVALID, NULL},
-        {"\xc2\x80", -ERR_INVALID, NULL}, {"\xe2\x80\xa8", -ERR_INVALID, NULL}, {"\xff", -ERR_INVALID, NULL},
+        {"a", 0, "a"},
+        {"inbox", 0, "INBOX"},
+        {"iNbOx/x", 0, "INBOX/x"},
+        {"inboxes", 0, "inboxes"},
+        {"x/inbox", 0, "x/inbox"},
+        {"Entw\xc3\xbcrfe", 0, "Entw\xc3\xbcrfe"},
+        {"a b & * %", 0, "a b & * %"},
+        {"", -ERR_INVALID, NULL},
+        {"/a", -ERR_INVALID, NULL},
+        {"a/", -ERR_INVALID, NULL},
+        {"a//b", -ERR_INVALID, NULL},
+        {"a\nb", -ERR_INVALID, NULL},
+        {"a\x7f", -ERR_INVALID, NULL},
+        {"\xc2\x80", -ERR_INVALID, NULL},
+        {"\xe2\x80\xa8", -ERR_INVALID, NULL},
+        {"\xff", -ERR_INVALID, NULL},
         {"1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2/3", -ERR_LIMIT, NULL},
     };
     CLEANUP(buf_done) struct buf level = buf_make(2000);
@@ -84,8 +95,10 @@ Test(build, names)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         CLEANUP(buf_done) struct buf out = buf_make(2000);
 
-        cr_expect_eq(name_normalise(slice_str(cases[i].name), &out, NULL), cases[i].result, "%s", cases[i].name);
-        cr_expect(!cases[i].proper || slice_eq(buf_slice(&out), slice_str(cases[i].proper)), "%s", cases[i].name);
+        cr_expect_eq(name_normalise(slice_str(cases[i].name), &out, NULL), cases[i].result, "%s",
+                     cases[i].name);
+        cr_expect(!cases[i].proper || slice_eq(buf_slice(&out), slice_str(cases[i].proper)), "%s",
+                  cases[i].name);
     }
     for (int i = 0; i < 256; i++)
         buf_add_byte(&level, 'x');
@@ -165,9 +178,11 @@ Test(build, I17_rename_of_inbox_moves_its_messages)
     state_unref(st);
 }
 
-static struct intent flags_intent(const struct state *st, uint32_t first, uint32_t last, uint8_t system)
+static struct intent flags_intent(const struct state *st, uint32_t first, uint32_t last,
+                                  uint8_t system)
 {
-    struct intent it = {.kind = INTENT_FLAGS, .mailbox = st->mailboxes[0]->id, .flags.system = system};
+    struct intent it = {
+        .kind = INTENT_FLAGS, .mailbox = st->mailboxes[0]->id, .flags.system = system};
 
     uidset_add_range(&it.uids, first, last);
     return it;
@@ -176,7 +191,8 @@ static struct intent flags_intent(const struct state *st, uint32_t first, uint32
 Test(build, I5_I12_flags_name_only_what_changes_and_is_not_newer)
 {
     struct state *st = account_with(5);
-    struct intent a = flags_intent(st, 2, 3, FLAG_SEEN), b = flags_intent(st, 1, UINT32_MAX, FLAG_SEEN);
+    struct intent a = flags_intent(st, 2, 3, FLAG_SEEN),
+                  b = flags_intent(st, 1, UINT32_MAX, FLAG_SEEN);
     struct intent c = flags_intent(st, 1, 3, FLAG_SEEN);
     uint64_t since = st->seq;
 
@@ -279,7 +295,11 @@ Test(build, I26_quota_of_bytes_and_of_messages)
 Test(build, I24_the_same_delivery_is_one_message_also_within_a_record)
 {
     struct state *st = account_with(0);
-    struct intent a = {.kind = INTENT_DELIVER, .name = S("gone"), .create_missing = true, .delivery = {1}}, b = a, c = a;
+    struct intent a = {.kind = INTENT_DELIVER,
+                       .name = S("gone"),
+                       .create_missing = true,
+                       .delivery = {1}},
+                  b = a, c = a;
     struct build_item items[] = {{&a, 1, 10}, {&b, 2, 10}};
     struct built built;
 
@@ -325,7 +345,8 @@ Test(build, a_full_record_leaves_the_rest_for_the_next)
     }
     its[20].in_one_record_with_next = true; /* 20 and 21 stay together */
     for (; total < 40; total += built.taken) {
-        cr_assert_eq(build_record(st, items + total, 40 - total, 1000, txid, &small, &built, NULL), 0);
+        cr_assert_eq(build_record(st, items + total, 40 - total, 1000, txid, &small, &built, NULL),
+                     0);
         cr_assert(built.taken > 0 && built.bytes.n <= 600 && total + built.taken != 21);
         state_unref(st);
         st = TAKE(built.st);
@@ -342,7 +363,8 @@ Test(build, a_full_record_leaves_the_rest_for_the_next)
 Test(build, I2_uids_end_before_they_overflow)
 {
     struct state *st = account_with(0);
-    struct op op = {.kind = OP_APPEND, .mailbox = st->mailboxes[0]->id, .uid = UINT32_MAX - 1, .message = 1};
+    struct op op = {
+        .kind = OP_APPEND, .mailbox = st->mailboxes[0]->id, .uid = UINT32_MAX - 1, .message = 1};
     struct record rec = {.seq = st->seq + 1, .ops = &op, .n_ops = 1};
 
     cr_assert_eq(state_fold(st, &rec, &st, NULL), 0);
@@ -385,12 +407,16 @@ Test(build, values_and_uses)
 {
     struct state *st = account_with(0);
     struct intent uses = {.kind = INTENT_SET, .mailbox = st->mailboxes[0]->id, .uses = USE_SENT};
-    struct intent value = {.kind = INTENT_SET, .mailbox = st->mailboxes[0]->id, .key = S("/private/comment"), .value = S("x")};
+    struct intent value = {.kind = INTENT_SET,
+                           .mailbox = st->mailboxes[0]->id,
+                           .key = S("/private/comment"),
+                           .value = S("x")};
 
     cr_assert(act(&st, &uses) == 0 && !uses.nothing && st->mailboxes[0]->uses == USE_SENT);
     cr_assert(act(&st, &uses) == 0 && uses.nothing);
     cr_assert_eq(act(&st, &value), 0);
-    cr_assert(slice_eq(mailbox_value(st->mailboxes[0], value.key), S("x")) && st->mailboxes[0]->uses == USE_SENT);
+    cr_assert(slice_eq(mailbox_value(st->mailboxes[0], value.key), S("x")) &&
+              st->mailboxes[0]->uses == USE_SENT);
     set_value(&st, "", "x", -ERR_INVALID);
     state_unref(st);
 }

@@ -12,7 +12,7 @@
 #include "lib/store/faulty.h"
 #include "lib/store/keys.h"
 
-#define HOUR ((int64_t)3600 * 1000)
+#define HOUR    ((int64_t)3600 * 1000)
 #define ACCOUNT 7u
 
 struct mail {
@@ -48,8 +48,10 @@ struct rig {
 static void rig_init(struct rig *r)
 {
     struct fault_plan none = {0};
-    struct mail_settings settings = {.guard_ms = 12 * HOUR, .horizon_ms = 24 * HOUR,
-                                     .content_cache_bytes = 1 << 20, .message_max = 100 << 20};
+    struct mail_settings settings = {.guard_ms = 12 * HOUR,
+                                     .horizon_ms = 24 * HOUR,
+                                     .content_cache_bytes = 1 << 20,
+                                     .message_max = 100 << 20};
     struct store_settings plain = {.timeout_ms = 1000, .pool_size = 4};
 
     cr_assert_eq(store_open("memory:", &plain, &r->inner, NULL), 0);
@@ -73,7 +75,8 @@ static struct prepared *prepare(struct rig *r, struct slice bytes, size_t step)
     struct error err = {0};
 
     for (size_t at = 0; at < bytes.n; at += step)
-        cr_assert_eq(message_writer_feed(w, slice_sub(bytes, at, at + step), &err), 0, "%s", err.text);
+        cr_assert_eq(message_writer_feed(w, slice_sub(bytes, at, at + step), &err), 0, "%s",
+                     err.text);
     cr_assert_eq(message_writer_finish(w, &p, &err), 0, "%s", err.text);
     message_writer_free(w);
     cr_assert_eq(prepared_size(p), bytes.n);
@@ -117,9 +120,11 @@ static void check_bytes(struct rig *r, uint64_t id, struct slice bytes)
 /* A message with `n` octets of attachment, in base64 of 76 columns or raw. */
 static struct buf make_message(size_t n, bool base64, uint64_t seed)
 {
-    struct buf m = buf_make(BUF_MAX_DEFAULT), data = buf_make(BUF_MAX_DEFAULT), text = buf_make(BUF_MAX_DEFAULT);
+    struct buf m = buf_make(BUF_MAX_DEFAULT), data = buf_make(BUF_MAX_DEFAULT),
+               text = buf_make(BUF_MAX_DEFAULT);
 
-    buf_add_str(&m, "From: a@b\r\nSubject: x\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=q\r\n\r\n"
+    buf_add_str(&m, "From: a@b\r\nSubject: x\r\nMIME-Version: 1.0\r\nContent-Type: "
+                    "multipart/mixed; boundary=q\r\n\r\n"
                     "--q\r\n\r\nhello\r\n--q\r\nContent-Type: application/pdf\r\n");
     for (size_t i = 0; i < n; i++)
         buf_add_byte(&data, (uint8_t)((i * 2654435761u + seed * 97 + i / 1000) >> 7));
@@ -263,7 +268,8 @@ Test(content, digests_come_in_batches_and_gone_ones_are_empty)
 Test(content, I27_an_unused_blob_goes_after_two_horizons_and_a_used_one_stays)
 {
     struct rig r = {0};
-    CLEANUP(buf_done) struct buf m = make_message(3000000, true, 1), other = make_message(40000, true, 2);
+    CLEANUP(buf_done)
+    struct buf m = make_message(3000000, true, 1), other = make_message(40000, true, 2);
     struct prepared *p, *q;
 
     rig_init(&r);
@@ -355,9 +361,13 @@ Test(content, damage_is_told_and_not_given_out)
 Test(content, faults_at_every_call_lose_no_blob)
 {
     for (uint64_t seed = 1; seed <= 40; seed++) {
-        struct fault_plan plan = {.seed = seed, .late_calls = 20,
-                                  .per_mille = {[FAULT_REPLY_LOST] = 150, [FAULT_LOST] = 50, [FAULT_LATE] = 100,
-                                                [FAULT_TAKEN_OWN] = 100, [FAULT_TWICE] = 50}};
+        struct fault_plan plan = {.seed = seed,
+                                  .late_calls = 20,
+                                  .per_mille = {[FAULT_REPLY_LOST] = 150,
+                                                [FAULT_LOST] = 50,
+                                                [FAULT_LATE] = 100,
+                                                [FAULT_TAKEN_OWN] = 100,
+                                                [FAULT_TWICE] = 50}};
         struct fault_plan none = {0};
         struct rig r = {0};
         CLEANUP(buf_done) struct buf m = make_message(2000000, seed % 2, seed);

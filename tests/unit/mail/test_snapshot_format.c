@@ -13,7 +13,7 @@ struct shelf {
     struct stored {
         struct segment_ref ref;
         struct buf bytes;
-    } *items;
+    } * items;
     size_t n, cap;
     struct manifest *manifest;
     size_t written;
@@ -32,7 +32,8 @@ static bool same_ref(const struct segment_ref *a, const struct segment_ref *b)
     return a->mailbox == b->mailbox && a->first == b->first && a->stamp == b->stamp;
 }
 
-static void load(const struct shelf *shelf, const struct mailbox *box, uint32_t first, uint32_t last)
+static void load(const struct shelf *shelf, const struct mailbox *box, uint32_t first,
+                 uint32_t last)
 {
     struct segment_ref missing[500];
     size_t n = mailbox_missing(box, first, last, missing, ARRAY_LEN(missing));
@@ -107,8 +108,10 @@ static void save(struct shelf *shelf, struct state **st, uint32_t random)
     }
     cr_assert_eq(manifest_encode(&plan, older, &head, &body, NULL), 0);
     manifest_free(shelf->manifest);
-    cr_assert_eq(manifest_decode(77, buf_slice(&head), buf_slice(&body), &shelf->manifest, NULL), 0);
-    cr_assert(manifest_older(shelf->manifest).time == 12345 && manifest_seq(shelf->manifest) == (*st)->seq);
+    cr_assert_eq(manifest_decode(77, buf_slice(&head), buf_slice(&body), &shelf->manifest, NULL),
+                 0);
+    cr_assert(manifest_older(shelf->manifest).time == 12345 &&
+              manifest_seq(shelf->manifest) == (*st)->seq);
     snapshot_plan_stored(&plan);
     snapshot_plan_done(&plan);
 }
@@ -205,7 +208,8 @@ Test(snapshot_format, appending_and_counting_load_nothing)
         fill(&w, 1);
         world_fold(&w, &st);
     }
-    cr_assert(!mailbox_loaded(st->mailboxes[0], 1, 300) && mailbox_loaded(st->mailboxes[0], 301, 400));
+    cr_assert(!mailbox_loaded(st->mailboxes[0], 1, 300) &&
+              mailbox_loaded(st->mailboxes[0], 301, 400));
     cr_assert_eq(st->mailboxes[0]->sum.exists, 320);
     cr_assert_eq(mailbox_index(st->mailboxes[0], 301), 300);
     state_unref(st);
@@ -253,12 +257,15 @@ Test(snapshot_format, damage_is_refused)
 
         buf_reset(&copy, SIZE_MAX);
         buf_add_slice(&copy, slice_of(shelf.items[0].bytes.p, i));
-        cr_assert_lt(segment_attach(st->mailboxes[0], &ref, buf_slice(&copy), NULL), 0, "cut at %zu", i);
+        cr_assert_lt(segment_attach(st->mailboxes[0], &ref, buf_slice(&copy), NULL), 0,
+                     "cut at %zu", i);
     }
     cr_assert_eq(segment_attach(st->mailboxes[0], &(struct segment_ref){.first = 1, .count = 3},
-                                buf_slice(&shelf.items[0].bytes), NULL), -ERR_NOTFOUND);
+                                buf_slice(&shelf.items[0].bytes), NULL),
+                 -ERR_NOTFOUND);
     shelf.items[0].bytes.p[0]++;
-    cr_assert_eq(segment_attach(st->mailboxes[0], &shelf.items[0].ref, buf_slice(&shelf.items[0].bytes), NULL),
+    cr_assert_eq(segment_attach(st->mailboxes[0], &shelf.items[0].ref,
+                                buf_slice(&shelf.items[0].bytes), NULL),
                  -ERR_INTERNAL);
     cr_assert(!mailbox_loaded(st->mailboxes[0], 1, 60));
     state_unref(st);

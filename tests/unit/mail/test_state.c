@@ -161,8 +161,16 @@ Test(state, a_record_that_does_not_apply_leaves_all_as_it_was)
         {.kind = OP_APPEND, .mailbox = 12345, .uid = 1},
         {.kind = OP_FLAGS, .mailbox = MAILBOX_ID(1, 0), .uids = {&absent, 1, 1}},
         {.kind = OP_EXPUNGE, .mailbox = MAILBOX_ID(1, 0), .uids = {&absent, 1, 1}},
-        {.kind = OP_COPY, .mailbox = MAILBOX_ID(1, 0), .target = 5, .uid = 1, .uids = {&present, 1, 1}},
-        {.kind = OP_MOVE, .mailbox = MAILBOX_ID(1, 0), .target = MAILBOX_ID(1, 0), .uid = 1, .uids = {&present, 1, 1}},
+        {.kind = OP_COPY,
+         .mailbox = MAILBOX_ID(1, 0),
+         .target = 5,
+         .uid = 1,
+         .uids = {&present, 1, 1}},
+        {.kind = OP_MOVE,
+         .mailbox = MAILBOX_ID(1, 0),
+         .target = MAILBOX_ID(1, 0),
+         .uid = 1,
+         .uids = {&present, 1, 1}},
         {.kind = OP_CREATE, .mailbox = 1, .name = {(const uint8_t *)"x", 1}, .uidvalidity = 100},
         {.kind = OP_RENAME, .mailbox = MAILBOX_ID(1, 1), .name = {(const uint8_t *)"INBOX", 5}},
         {.kind = OP_UNDELETE, .mailbox = MAILBOX_ID(1, 0), .uid = 100, .message = 3},
@@ -174,7 +182,8 @@ Test(state, a_record_that_does_not_apply_leaves_all_as_it_was)
         world_step(&w);
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct mailbox_sum sum = w.st->mailboxes[0]->sum;
-        struct op ops[2] = {{.kind = OP_APPEND, .mailbox = sum.mailbox, .uid = sum.uidnext, .message = 9}, bad[i]};
+        struct op ops[2] = {
+            {.kind = OP_APPEND, .mailbox = sum.mailbox, .uid = sum.uidnext, .message = 9}, bad[i]};
         struct record rec = {.seq = w.st->seq + 1, .ops = ops, .n_ops = 2};
 
         cr_assert_eq(state_fold(w.st, &rec, &w.st, NULL), -ERR_INTERNAL, "%zu", i);
@@ -211,7 +220,8 @@ Test(state, names_and_values)
     old = values_ref(values);
     values_set(&values, S("k"), S("2"));
     values_set(&values, S("j"), S("0"));
-    cr_assert(slice_eq(values_get(values, S("k")), S("2")) && slice_eq(values_get(old, S("k")), S("1")));
+    cr_assert(slice_eq(values_get(values, S("k")), S("2")) &&
+              slice_eq(values_get(old, S("k")), S("1")));
     values_set(&values, S("k"), (struct slice){NULL, 0});
     cr_assert(values->n == 1 && !values_get(values, S("k")).n);
     names_unref(names);

@@ -86,8 +86,10 @@ static void on_flags(void *ctx, uint32_t seq, const struct message *m)
     c->flags[seq - 1] = m->flags;
 }
 
-static const struct view_events by_number = {.expunge = on_expunge, .exists = on_exists, .flags = on_flags};
-static const struct view_events by_uid = {.vanished = on_vanished, .exists = on_exists, .flags = on_flags};
+static const struct view_events by_number = {
+    .expunge = on_expunge, .exists = on_exists, .flags = on_flags};
+static const struct view_events by_uid = {
+    .vanished = on_vanished, .exists = on_exists, .flags = on_flags};
 
 /* What the client believes is what the view answers. */
 static void check_numbers(const struct client *c)
@@ -100,7 +102,7 @@ static void check_numbers(const struct client *c)
         cr_assert_eq(view_uid(c->view, i + 1), c->uid[i], "number %u", i + 1);
         cr_assert_eq(view_seq(c->view, c->uid[i]), i + 1, "uid %u", c->uid[i]);
         cr_assert(view_message(c->view, c->uid[i], &m, &gone));
-        cr_assert(m.id == c->id[i] && gone == (c->left[i] != 0)); /* I4, I9 */
+        cr_assert(m.id == c->id[i] && gone == (c->left[i] != 0));    /* I4, I9 */
         cr_assert(!c->left[i] || view_modseq(c->view) < c->left[i]); /* I10 */
     }
     cr_assert(!view_uid(c->view, c->n + 1) && !view_uid(c->view, 0));
@@ -203,7 +205,6 @@ Test(view, I7_I8_I9_I10_a_client_never_loses_count, .timeout = 250)
 
 /* --- silence --------------------------------------------------------------------------------- */
 
-
 static void count(void *ctx, uint32_t seq, const struct message *m)
 {
     ++*(size_t *)ctx;
@@ -213,13 +214,19 @@ static void ignore(void *ctx, uint32_t n)
 {
 }
 
-static void store(struct world *w, enum flags_how how, uint8_t system, uint32_t first, uint32_t last)
+static void store(struct world *w, enum flags_how how, uint8_t system, uint32_t first,
+                  uint32_t last)
 {
     struct intent *it = &w->intents[0];
     struct uidset uids = it->uids, done = it->done, late = it->late;
 
-    *it = (struct intent){.kind = INTENT_FLAGS, .uids = uids, .done = done, .late = late, .how = how,
-                          .flags.system = system, .mailbox = state_mailbox_named(w->st, S("INBOX"))->id};
+    *it = (struct intent){.kind = INTENT_FLAGS,
+                          .uids = uids,
+                          .done = done,
+                          .late = late,
+                          .how = how,
+                          .flags.system = system,
+                          .mailbox = state_mailbox_named(w->st, S("INBOX"))->id};
     uidset_clear(&it->uids);
     uidset_add_range(&it->uids, first, last);
     w->n = 1;
@@ -247,7 +254,8 @@ Test(view, silence_covers_the_own_change_only)
     world_init(&w, 5, 0);
     for (int i = 0; i < 10; i++) {
         w.n = 1;
-        w.intents[0] = (struct intent){.kind = INTENT_APPEND, .name = S("INBOX"), .done = w.intents[0].done};
+        w.intents[0] =
+            (struct intent){.kind = INTENT_APPEND, .name = S("INBOX"), .done = w.intents[0].done};
         w.items[0] = (struct build_item){&w.intents[0], (uint64_t)i + 1, 1};
         world_commit(&w);
     }
@@ -291,7 +299,8 @@ Test(view, I35_old_versions_are_let_go, .timeout = 100)
     world_init(&w, 5, 0);
     for (uint32_t i = 0; i < last; i++) {
         w.n = 1;
-        w.intents[0] = (struct intent){.kind = INTENT_APPEND, .name = S("INBOX"), .done = w.intents[0].done};
+        w.intents[0] =
+            (struct intent){.kind = INTENT_APPEND, .name = S("INBOX"), .done = w.intents[0].done};
         w.items[0] = (struct build_item){&w.intents[0], (uint64_t)i + 1, 1};
         world_commit(&w);
     }
@@ -324,11 +333,20 @@ Test(view, sequence_sets)
         size_t n;
         struct seq_range first;
     } cases[] = {
-        {"1", 0, 1, {1, 1}},         {"*", 0, 1, {0, 0}},          {"1:*", 0, 1, {1, 0}},
-        {"*:4", 0, 1, {0, 4}},       {"2:4,7,9:12", 0, 3, {2, 4}}, {"4294967295", 0, 1, {4294967295, 4294967295}},
-        {"", -ERR_INVALID, 0, {0, 0}},  {"0", -ERR_INVALID, 0, {0, 0}}, {"01", -ERR_INVALID, 0, {0, 0}},
-        {"1,", -ERR_INVALID, 0, {0, 0}}, {"1:", -ERR_INVALID, 0, {0, 0}}, {"1:2:3", -ERR_INVALID, 0, {0, 0}},
-        {"4294967296", -ERR_INVALID, 0, {0, 0}}, {"1 ", -ERR_INVALID, 0, {0, 0}},
+        {"1", 0, 1, {1, 1}},
+        {"*", 0, 1, {0, 0}},
+        {"1:*", 0, 1, {1, 0}},
+        {"*:4", 0, 1, {0, 4}},
+        {"2:4,7,9:12", 0, 3, {2, 4}},
+        {"4294967295", 0, 1, {4294967295, 4294967295}},
+        {"", -ERR_INVALID, 0, {0, 0}},
+        {"0", -ERR_INVALID, 0, {0, 0}},
+        {"01", -ERR_INVALID, 0, {0, 0}},
+        {"1,", -ERR_INVALID, 0, {0, 0}},
+        {"1:", -ERR_INVALID, 0, {0, 0}},
+        {"1:2:3", -ERR_INVALID, 0, {0, 0}},
+        {"4294967296", -ERR_INVALID, 0, {0, 0}},
+        {"1 ", -ERR_INVALID, 0, {0, 0}},
         {"1,2,3,4,5", -ERR_LIMIT, 0, {0, 0}},
     };
 
@@ -336,8 +354,10 @@ Test(view, sequence_sets)
         struct seq_range r[4] = {{0}};
         size_t n = 0;
 
-        cr_expect_eq(seqset_parse(slice_str(cases[i].text), r, 4, &n), cases[i].result, "%s", cases[i].text);
-        cr_expect(cases[i].result || (n == cases[i].n && r[0].first == cases[i].first.first && r[0].last == cases[i].first.last),
+        cr_expect_eq(seqset_parse(slice_str(cases[i].text), r, 4, &n), cases[i].result, "%s",
+                     cases[i].text);
+        cr_expect(cases[i].result || (n == cases[i].n && r[0].first == cases[i].first.first &&
+                                      r[0].last == cases[i].first.last),
                   "%s", cases[i].text);
     }
 }

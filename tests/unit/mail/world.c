@@ -24,8 +24,11 @@ void world_init(struct world *w, uint64_t seed, uint64_t quota)
 {
     CLEANUP_FREE char *text = mem_printf("%lu", quota);
 
-    *w = (struct world){.seed = seed, .ref = ref_new(), .st = state_new_empty(77),
-                        .record = buf_make(BUF_MAX_DEFAULT), .t_ms = 1700000000000};
+    *w = (struct world){.seed = seed,
+                        .ref = ref_new(),
+                        .st = state_new_empty(77),
+                        .record = buf_make(BUF_MAX_DEFAULT),
+                        .t_ms = 1700000000000};
     w->intents[0] = (struct intent){.kind = INTENT_CREATE, .name = S("inbox")};
     w->intents[1] = (struct intent){.kind = INTENT_CREATE, .name = S("a")};
     w->n = 2;
@@ -34,7 +37,8 @@ void world_init(struct world *w, uint64_t seed, uint64_t quota)
     if (!quota)
         return;
     /* the reference knows quotas, not values: its record is a step without any change */
-    w->intents[0] = (struct intent){.kind = INTENT_ACCOUNT, .key = S(VALUE_QUOTA_BYTES), .value = slice_str(text)};
+    w->intents[0] = (struct intent){
+        .kind = INTENT_ACCOUNT, .key = S(VALUE_QUOTA_BYTES), .value = slice_str(text)};
     w->items[0] = (struct build_item){&w->intents[0], 0, 0};
     struct built built;
 
@@ -88,9 +92,10 @@ static void draw_flags(struct world *w, size_t at, struct flags *f)
 static enum intent_kind draw_kind(struct world *w)
 {
     static const enum intent_kind kinds[] = {
-        INTENT_APPEND, INTENT_APPEND, INTENT_APPEND, INTENT_APPEND, INTENT_DELIVER, INTENT_DELIVER, INTENT_DELIVER,
-        INTENT_FLAGS, INTENT_FLAGS, INTENT_FLAGS, INTENT_EXPUNGE, INTENT_COPY, INTENT_COPY, INTENT_MOVE,
-        INTENT_CREATE, INTENT_RENAME, INTENT_DELETE, INTENT_SUBSCRIBE, INTENT_UNDELETE};
+        INTENT_APPEND,  INTENT_APPEND,  INTENT_APPEND,    INTENT_APPEND,  INTENT_DELIVER,
+        INTENT_DELIVER, INTENT_DELIVER, INTENT_FLAGS,     INTENT_FLAGS,   INTENT_FLAGS,
+        INTENT_EXPUNGE, INTENT_COPY,    INTENT_COPY,      INTENT_MOVE,    INTENT_CREATE,
+        INTENT_RENAME,  INTENT_DELETE,  INTENT_SUBSCRIBE, INTENT_UNDELETE};
 
     return kinds[world_draw(w, ARRAY_LEN(kinds))];
 }
@@ -99,7 +104,8 @@ static void draw_intent(struct world *w, size_t at)
 {
     struct intent *it = &w->intents[at];
     struct uidset uids = it->uids;
-    const struct ref_box *box = w->ref->n ? &w->ref->boxes[world_draw(w, (uint32_t)w->ref->n)] : NULL;
+    const struct ref_box *box =
+        w->ref->n ? &w->ref->boxes[world_draw(w, (uint32_t)w->ref->n)] : NULL;
 
     world_intent_done(it);
     *it = (struct intent){.kind = draw_kind(w), .uids = uids, .mailbox = box ? box->id : 1};
@@ -216,5 +222,6 @@ void check_same_dump(const struct state *a, const struct state *b, const char *w
 
     state_dump(a, &x);
     state_dump(b, &y);
-    cr_assert(slice_eq(buf_slice(&x), buf_slice(&y)), "%s\n%s\n---\n%s", what, buf_cstr(&x), buf_cstr(&y));
+    cr_assert(slice_eq(buf_slice(&x), buf_slice(&y)), "%s\n%s\n---\n%s", what, buf_cstr(&x),
+              buf_cstr(&y));
 }

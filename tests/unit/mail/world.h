@@ -10,9 +10,9 @@
 struct world {
     uint64_t seed;
     struct ref *ref;
-    struct state *st;     /* the state that build_record gave */
-    struct buf record;    /* the last record, encoded */
-    bool has_record;      /* the last step made one */
+    struct state *st;  /* the state that build_record gave */
+    struct buf record; /* the last record, encoded */
+    bool has_record;   /* the last step made one */
     uint64_t next_message;
     int64_t t_ms;
     struct intent intents[WORLD_BATCH];

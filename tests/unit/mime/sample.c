@@ -4,8 +4,7 @@
 #include "lib/base/codec.h"
 #include "lib/base/mem.h"
 
-#define MULTI(body)                                                                                \
-    S("From: a@b\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n" body)
+#define MULTI(body) S("From: a@b\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n" body)
 
 const struct sample samples[] = {
     {"empty", {NULL, 0}},
@@ -23,18 +22,25 @@ const struct sample samples[] = {
     {"mixed line ends", MULTI("--b\n\r\none\r\n--b\r\n\ntwo\n--b--\r\n")},
     {"bare CR", MULTI("--b\r\n\r\none\r\r\n--b\r\n\r\r\rtwo\r--b--\r\r\n--b--\r\n")},
     {"no blank line", MULTI("--b\r\nX: y\r\n--b\r\nContent-Type: message/rfc822\r\n--b--\r\n")},
-    {"message interrupted", MULTI("--b\r\nContent-Type: message/rfc822\r\n\r\nSubject: x\r\n--b--\r\n")},
-    {"prefix", MULTI("--b\r\nContent-Type: multipart/x; boundary=bb\r\n\r\n--bb\r\n\r\none\r\n--bb--\r\n"
-                     "--b--\r\n")},
+    {"message interrupted",
+     MULTI("--b\r\nContent-Type: message/rfc822\r\n\r\nSubject: x\r\n--b--\r\n")},
+    {"prefix",
+     MULTI("--b\r\nContent-Type: multipart/x; boundary=bb\r\n\r\n--bb\r\n\r\none\r\n--bb--\r\n"
+           "--b--\r\n")},
     {"dashes", MULTI("-\r\n--\r\n---\r\n-x\r\n--b\r\n\r\n--\r\n-\r\n--x\r\n\r\n--b--\r\n")},
-    {"digest", S("Content-Type: multipart/digest; boundary=d\r\n\r\n--d\r\n\r\nSubject: in\r\n\r\nx\r\n--d--\r\n")},
-    {"same boundary", MULTI("--b\r\nContent-Type: multipart/x; boundary=b\r\n\r\n--b\r\n\r\none\r\n--b--\r\n"
-                            "--b\r\n\r\ntwo\r\n--b--\r\n")},
-    {"empty boundary", S("Content-Type: multipart/x; boundary=\"\"\r\n\r\n--\r\n\r\none\r\n----\r\n")},
-    {"message", S("Content-Type: message/rfc822\r\n\r\nContent-Type: message/rfc822\r\n\r\nSubject: x\r\n\r\ny")},
+    {"digest", S("Content-Type: multipart/digest; boundary=d\r\n\r\n--d\r\n\r\nSubject: "
+                 "in\r\n\r\nx\r\n--d--\r\n")},
+    {"same boundary",
+     MULTI("--b\r\nContent-Type: multipart/x; boundary=b\r\n\r\n--b\r\n\r\none\r\n--b--\r\n"
+           "--b\r\n\r\ntwo\r\n--b--\r\n")},
+    {"empty boundary",
+     S("Content-Type: multipart/x; boundary=\"\"\r\n\r\n--\r\n\r\none\r\n----\r\n")},
+    {"message", S("Content-Type: message/rfc822\r\n\r\nContent-Type: "
+                  "message/rfc822\r\n\r\nSubject: x\r\n\r\ny")},
     {"NUL", S("From: a\0b\r\nContent-Type: a/b; c=\0\r\n\r\nx\0y\r\n")},
-    {"long candidate", MULTI("--b0123456789012345678901234567890123456789012345678901234567890123456789"
-                             "012345678901234567890123456789\r\n\r\none\r\n--b--\r\n")},
+    {"long candidate",
+     MULTI("--b0123456789012345678901234567890123456789012345678901234567890123456789"
+           "012345678901234567890123456789\r\n\r\none\r\n--b--\r\n")},
 };
 const size_t sample_count = ARRAY_LEN(samples);
 
@@ -63,15 +69,49 @@ void sample_base64(uint64_t *state, struct buf *out, size_t n, size_t line, cons
 }
 
 static const char *const pieces[] = {
-    "\r\n", "\n", "\r", "\r\n\r\n", "\n\n", "--", "-", "--a", "--b", "--ab", "--a--", "--b--", "--a\r\n", "--b\r\n",
-    "\r\n--a\r\n", "\r\n--b\r\n", "\r\n--a--\r\n", "\n--b--\n", "\r\n--ab--\r\n", "x", "text of a line", " ", "\t",
-    "Content-Type: multipart/mixed; boundary=a\r\n", "Content-Type: multipart/x;\r\n boundary=\"b\"\r\n",
-    "Content-Type: multipart/digest; boundary=ab\n", "Content-Type: message/rfc822\r\n",
-    "Content-Type: text/plain; charset=utf-8\r\n", "Content-Transfer-Encoding: base64\r\n",
-    "Content-Type: application/x; name*0*=utf-8''%41; name*1=b\r\n", "Subject: =?utf-8?q?=C3?= x\r\n",
-    "From: A <a@b>, g: c@d;\r\n", "To: \"x", "Date: Mon, 1 Jan 2024 10:00:00 +0100\r\n", "MIME-Version: 1.0\r\n",
-    "Content-Disposition: attachment; filename=x\r\n", "References: <a@b> <c@d>\r\n", "Received: x\r\n",
-    "\xC3\xA4", "\xFF", "=", "=41", "=\r\n",
+    "\r\n",
+    "\n",
+    "\r",
+    "\r\n\r\n",
+    "\n\n",
+    "--",
+    "-",
+    "--a",
+    "--b",
+    "--ab",
+    "--a--",
+    "--b--",
+    "--a\r\n",
+    "--b\r\n",
+    "\r\n--a\r\n",
+    "\r\n--b\r\n",
+    "\r\n--a--\r\n",
+    "\n--b--\n",
+    "\r\n--ab--\r\n",
+    "x",
+    "text of a line",
+    " ",
+    "\t",
+    "Content-Type: multipart/mixed; boundary=a\r\n",
+    "Content-Type: multipart/x;\r\n boundary=\"b\"\r\n",
+    "Content-Type: multipart/digest; boundary=ab\n",
+    "Content-Type: message/rfc822\r\n",
+    "Content-Type: text/plain; charset=utf-8\r\n",
+    "Content-Transfer-Encoding: base64\r\n",
+    "Content-Type: application/x; name*0*=utf-8''%41; name*1=b\r\n",
+    "Subject: =?utf-8?q?=C3?= x\r\n",
+    "From: A <a@b>, g: c@d;\r\n",
+    "To: \"x",
+    "Date: Mon, 1 Jan 2024 10:00:00 +0100\r\n",
+    "MIME-Version: 1.0\r\n",
+    "Content-Disposition: attachment; filename=x\r\n",
+    "References: <a@b> <c@d>\r\n",
+    "Received: x\r\n",
+    "\xC3\xA4",
+    "\xFF",
+    "=",
+    "=41",
+    "=\r\n",
 };
 
 static void add_large(uint64_t *state, struct buf *out)

@@ -21,7 +21,8 @@ static void expect(struct buf *got, const struct pair *p)
 
 Test(header, fields_are_split_as_they_came)
 {
-    struct slice block = S("Subject : a\r\n b\r\nno colon\r\nX:\r\n\tc\nY:  \t \r\n z\r\n\r\nBody: x\r\n");
+    struct slice block =
+        S("Subject : a\r\n b\r\nno colon\r\nX:\r\n\tc\nY:  \t \r\n z\r\n\r\nBody: x\r\n");
     struct header_reader r = header_reader_of(block);
     struct header_field f;
 
@@ -33,7 +34,8 @@ Test(header, fields_are_split_as_they_came)
     cr_assert(header_next(&r, &f));
     cr_assert(slice_eq(f.name, S("X")) && slice_eq(f.value, S("\r\n\tc")));
     cr_assert(header_next(&r, &f));
-    cr_assert(slice_eq(f.value, S(" \t \r\n z")) || slice_eq(f.value, S("\t \r\n z")) || f.value.n > 0);
+    cr_assert(slice_eq(f.value, S(" \t \r\n z")) || slice_eq(f.value, S("\t \r\n z")) ||
+              f.value.n > 0);
     cr_assert(!header_next(&r, &f));
     cr_assert(header_find(block, S("SUBJECT"), &f));
     cr_assert(!header_find(block, S("Body"), &f), "behind the empty line is no header");
@@ -178,7 +180,8 @@ static const struct pair addresses[] = {
     {"A B <a@b>", "((\"A B\" NIL \"a\" \"b\"))"},
     {"\"A, \\\"B\\\"\" <a@b>", "(({6}\r\nA, \"B\" NIL \"a\" \"b\"))"},
     {"a@b (A Comment)", "((\"A Comment\" NIL \"a\" \"b\"))"},
-    {"g: a@b, c@d;", "((NIL NIL \"g\" NIL)(NIL NIL \"a\" \"b\")(NIL NIL \"c\" \"d\")(NIL NIL NIL NIL))"},
+    {"g: a@b, c@d;",
+     "((NIL NIL \"g\" NIL)(NIL NIL \"a\" \"b\")(NIL NIL \"c\" \"d\")(NIL NIL NIL NIL))"},
     {"undisclosed-recipients:;", "((NIL NIL \"undisclosed-recipients\" NIL)(NIL NIL NIL NIL))"},
     {"<@r1,@r2:a@b>", "((NIL \"@r1,@r2\" \"a\" \"b\"))"},
     {"user", "((NIL NIL \"user\" \"MISSING_DOMAIN\"))"},
@@ -190,12 +193,14 @@ static const struct pair addresses[] = {
     {"a@[192.0.2.1]", "((NIL NIL \"a\" \"[192.0.2.1]\"))"},
     {"\xC3\xA4 <\xC3\xB6@\xC3\xBC>", "(({2}\r\n\xC3\xA4 NIL {2}\r\n\xC3\xB6 {2}\r\n\xC3\xBC))"},
     {"", "NIL"},
-    {"a@b, , c@d", "((NIL NIL \"a\" \"b\")(NIL NIL \"MISSING_MAILBOX\" \"MISSING_DOMAIN\")(NIL NIL \"c\" \"d\"))"},
+    {"a@b, , c@d", "((NIL NIL \"a\" \"b\")(NIL NIL \"MISSING_MAILBOX\" \"MISSING_DOMAIN\")(NIL NIL "
+                   "\"c\" \"d\"))"},
 };
 
 Test(header, addresses_are_read_and_mended)
 {
-    struct buf block = buf_make(BUF_MAX_DEFAULT), out = buf_make(BUF_MAX_DEFAULT), want = buf_make(BUF_MAX_DEFAULT);
+    struct buf block = buf_make(BUF_MAX_DEFAULT), out = buf_make(BUF_MAX_DEFAULT),
+               want = buf_make(BUF_MAX_DEFAULT);
 
     for (size_t i = 0; i < ARRAY_LEN(addresses); i++) {
         const char *list = addresses[i].out;
@@ -215,10 +220,13 @@ Test(header, envelope_strings_are_quoted_or_literals)
 {
     struct buf out = buf_make(BUF_MAX_DEFAULT);
 
-    envelope_write(&out, S("Date: x\r\n y\r\nSubject:  a \"b\"\r\n\t c \r\nMessage-ID: <1>\r\nMessage-ID: <\"2\\\">\r\n"
+    envelope_write(&out, S("Date: x\r\n y\r\nSubject:  a \"b\"\r\n\t c \r\nMessage-ID: "
+                           "<1>\r\nMessage-ID: <\"2\\\">\r\n"
                            "In-Reply-To: \xC3\xA4\r\nTo: a@b\r\nTo: c@d\r\nSender:\r\n\r\n"));
-    cr_assert_str_eq(buf_cstr(&out), "(\"x y\" {7}\r\na \"b\" c NIL NIL NIL ((NIL NIL \"a\" \"b\")(NIL NIL \"c\" \"d\")) "
-                                     "NIL NIL {2}\r\n\xC3\xA4 \"<\\\"2\\\\\\\">\")");
+    cr_assert_str_eq(
+        buf_cstr(&out),
+        "(\"x y\" {7}\r\na \"b\" c NIL NIL NIL ((NIL NIL \"a\" \"b\")(NIL NIL \"c\" \"d\")) "
+        "NIL NIL {2}\r\n\xC3\xA4 \"<\\\"2\\\\\\\">\")");
     buf_done(&out);
 }
 
@@ -230,7 +238,9 @@ Test(header, charsets_are_converted_in_any_cuts)
         const char *out;
     } cases[] = {
         {"utf-8", S("a\xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80"), "aä€😀"},
-        {"utf-8", S("\xC3\x41\xE2\x82\xF0\x9F"), "\xEF\xBF\xBD" "A\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"},
+        {"utf-8", S("\xC3\x41\xE2\x82\xF0\x9F"),
+         "\xEF\xBF\xBD"
+         "A\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"},
         {"iso-8859-1", S("\xE4\x80"), "ä€"},
         {"us-ascii", S("\xE4 \xC3\xA4"), "ä ä"},
         {"koi8-r", S("\xF0\xD2"), "Пр"},

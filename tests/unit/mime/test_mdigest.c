@@ -7,13 +7,15 @@
 #include "lib/mime/structure.h"
 #include "tests/unit/mime/sample.h"
 
-static const struct slice usual = S(
-    "Received: from a\r\nDate: Mon, 1 Jan 2024 10:00:00 +0200\r\n"
-    "From: =?utf-8?q?J=C3=BCrgen?= <j@example.org>\r\nTo: g: x@y, z@w;\r\nTo: second@to\r\nCc: c@d (Carl)\r\n"
-    "Subject: Re: [list] Hello\r\n World\r\nMessage-ID: <1@x>\r\nReferences: <a@x>\r\n\t<b@x>\r\n"
-    "Content-Type: multipart/mixed; boundary=b\r\n\r\n"
-    "--b\r\nContent-Type: text/html\r\n\r\n<style>x</style><p>Hi &amp; <b>b</b>ye</p>\r\n"
-    "--b\r\nContent-Type: a/b; name=x\r\nContent-Transfer-Encoding: base64\r\n\r\nAAAA\r\n--b--\r\n");
+static const struct slice usual =
+    S("Received: from a\r\nDate: Mon, 1 Jan 2024 10:00:00 +0200\r\n"
+      "From: =?utf-8?q?J=C3=BCrgen?= <j@example.org>\r\nTo: g: x@y, z@w;\r\nTo: second@to\r\nCc: "
+      "c@d (Carl)\r\n"
+      "Subject: Re: [list] Hello\r\n World\r\nMessage-ID: <1@x>\r\nReferences: <a@x>\r\n\t<b@x>\r\n"
+      "Content-Type: multipart/mixed; boundary=b\r\n\r\n"
+      "--b\r\nContent-Type: text/html\r\n\r\n<style>x</style><p>Hi &amp; <b>b</b>ye</p>\r\n"
+      "--b\r\nContent-Type: a/b; name=x\r\nContent-Transfer-Encoding: "
+      "base64\r\n\r\nAAAA\r\n--b--\r\n");
 
 static struct intake *take(struct slice message, struct buf *digest)
 {
@@ -55,7 +57,8 @@ Test(mdigest, holds_what_lists_need)
     buf_done(&b);
 }
 
-static void check_part(const struct mdigest *d, const struct mime_part *root, uint32_t *numbers, size_t n)
+static void check_part(const struct mdigest *d, const struct mime_part *root, uint32_t *numbers,
+                       size_t n)
 {
     const struct mime_part *part = mime_part_find(root, numbers, n);
     struct mdigest_section s;
@@ -83,8 +86,10 @@ static void check_part(const struct mdigest *d, const struct mime_part *root, ui
 static void check_fields(const struct mdigest *d, struct slice header)
 {
     static const struct slice sets[][3] = {
-        {S("from"), S("to"), S("subject")}, {S("DATE"), S("References"), S("X-Priority")},
-        {S("content-type"), S("Mime-Version"), S("Received")}, {S("X-Not-Covered"), S("To"), S("Cc")},
+        {S("from"), S("to"), S("subject")},
+        {S("DATE"), S("References"), S("X-Priority")},
+        {S("content-type"), S("Mime-Version"), S("Received")},
+        {S("X-Not-Covered"), S("To"), S("Cc")},
     };
     struct buf got = buf_make(BUF_MAX_DEFAULT), want = buf_make(BUF_MAX_DEFAULT);
 
@@ -166,7 +171,8 @@ Test(mdigest, damaged_values_are_refused_or_read_within_bounds)
 
 Test(mdigest, huge_structures_are_marked_and_built_whole_on_demand)
 {
-    struct buf b = buf_make(BUF_MAX_DEFAULT), digest = buf_make(BUF_MAX_DEFAULT), full = buf_make(BUF_MAX_DEFAULT);
+    struct buf b = buf_make(BUF_MAX_DEFAULT), digest = buf_make(BUF_MAX_DEFAULT),
+               full = buf_make(BUF_MAX_DEFAULT);
     struct mdigest_section s;
     struct intake *in;
     struct mdigest d;
@@ -180,7 +186,8 @@ Test(mdigest, huge_structures_are_marked_and_built_whole_on_demand)
     in = take(buf_slice(&b), &digest);
     cr_assert_eq(mdigest_open(&d, buf_slice(&digest)), 0);
     cr_assert_leq(digest.n, 2000);
-    cr_assert_eq(d.missing, MDIGEST_NO_ENVELOPE | MDIGEST_NO_BODY | MDIGEST_NO_BODYSTRUCTURE | MDIGEST_NO_SECTIONS);
+    cr_assert_eq(d.missing, MDIGEST_NO_ENVELOPE | MDIGEST_NO_BODY | MDIGEST_NO_BODYSTRUCTURE |
+                                MDIGEST_NO_SECTIONS);
     cr_assert_eq(mdigest_section_find(&d, (uint32_t[]){7}, 1, &s), -ERR_LIMIT);
     full.n = 0;
     cr_assert_eq(mdigest_header_fields(&d, (struct slice[]){S("subject")}, 1, false, &full), 1);

@@ -100,19 +100,25 @@ static const struct {
     struct slice message;
     const char *text;
 } structures[] = {
-    {S("\r\nx\r\n"), "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 3 1 NIL NIL NIL NIL)"},
-    {S("Content-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\nContent-ID: <a>\r\n\r\nx"),
+    {S("\r\nx\r\n"),
+     "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 3 1 NIL NIL NIL NIL)"},
+    {S("Content-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\nContent-ID: "
+       "<a>\r\n\r\nx"),
      "(\"text\" \"html\" (\"charset\" \"utf-8\") \"<a>\" NIL \"8bit\" 1 0 NIL NIL NIL NIL)"},
     {S("Content-Type: multipart/mixed; boundary=b\r\n\r\nnothing"),
-     "((\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 0 0 NIL NIL NIL NIL) \"mixed\" "
+     "((\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 0 0 NIL NIL NIL NIL) "
+     "\"mixed\" "
      "(\"boundary\" \"b\") NIL NIL NIL)"},
     {S("Content-Type: image/png; name=\"a\xC3\xA4\"\r\nContent-Disposition: inline; size=3\r\n"
        "Content-Language: de, en\r\nContent-MD5: x\r\nContent-Location: y\r\n\r\n"),
-     "(\"image\" \"png\" (\"name\" {3}\r\na\xC3\xA4) NIL NIL \"7bit\" 0 \"x\" (\"inline\" (\"size\" \"3\")) "
+     "(\"image\" \"png\" (\"name\" {3}\r\na\xC3\xA4) NIL NIL \"7bit\" 0 \"x\" (\"inline\" "
+     "(\"size\" \"3\")) "
      "(\"de\" \"en\") \"y\")"},
     {S("Content-Type: message/rfc822\r\n\r\nSubject: in\r\nFrom: a@b\r\n\r\nx\r\n"),
-     "(\"message\" \"rfc822\" NIL NIL NIL \"7bit\" 29 (NIL \"in\" ((NIL NIL \"a\" \"b\")) ((NIL NIL \"a\" \"b\")) "
-     "((NIL NIL \"a\" \"b\")) NIL NIL NIL NIL NIL) (\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 3 1 "
+     "(\"message\" \"rfc822\" NIL NIL NIL \"7bit\" 29 (NIL \"in\" ((NIL NIL \"a\" \"b\")) ((NIL "
+     "NIL \"a\" \"b\")) "
+     "((NIL NIL \"a\" \"b\")) NIL NIL NIL NIL NIL) (\"text\" \"plain\" (\"charset\" \"us-ascii\") "
+     "NIL NIL \"7bit\" 3 1 "
      "NIL NIL NIL NIL) 4 NIL NIL NIL NIL)"},
     {S("Content-Type: a/b; n*1=y; n*0*=utf-8''%41; m*0=p; m*1=q\r\n\r\n"),
      "(\"a\" \"b\" (\"m\" \"pq\" \"n*\" \"utf-8''%41y\") NIL NIL \"7bit\" 0 NIL NIL NIL NIL)"},
@@ -189,14 +195,16 @@ Test(parse, a_huge_header_is_cut_and_the_body_still_found)
     mime_parser_free(p);
 }
 
-/* The line end before a boundary is the boundary's, also if it is the empty line behind a header. */
+/* The line end before a boundary is the boundary's, also if it is the empty line behind a header.
+ */
 Test(parse, a_part_without_body_gives_its_empty_line_to_the_boundary)
 {
     struct mime_parser *p = mime_parser_new(NULL, NULL);
     const struct mime_part *part;
 
-    mime_parser_feed(p, S("Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nX: y\r\n\r\n"
-                          "--b\r\nX: y\r\n\r\n\r\n--b\r\nContent-Type: message/rfc822\r\n\r\n--b--\r\n"));
+    mime_parser_feed(
+        p, S("Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nX: y\r\n\r\n"
+             "--b\r\nX: y\r\n\r\n\r\n--b\r\nContent-Type: message/rfc822\r\n\r\n--b--\r\n"));
     part = mime_parser_finish(p)->child;
     cr_assert_eq(part->body_start - part->header_start, 6, "no empty line, no body");
     cr_assert_eq(part->end, part->body_start);
@@ -217,17 +225,23 @@ Test(parse, section_numbers_find_their_parts)
         size_t n;
         const char *type; /* NULL: there is none */
     } cases[] = {
-        {{0}, 0, "mixed"}, {{1}, 1, "plain"}, {{2}, 1, "rfc822"}, {{2, 1}, 2, "html"}, {{2, 2}, 2, "css"},
-        {{2, 3}, 2, NULL}, {{3}, 1, "rfc822"}, {{3, 1}, 2, "csv"}, {{3, 2}, 2, NULL}, {{1, 1}, 2, NULL},
-        {{3, 1, 1}, 3, NULL}, {{0}, 1, NULL}, {{4}, 1, NULL}, {{2, 1, 1}, 3, NULL},
+        {{0}, 0, "mixed"},  {{1}, 1, "plain"},    {{2}, 1, "rfc822"},   {{2, 1}, 2, "html"},
+        {{2, 2}, 2, "css"}, {{2, 3}, 2, NULL},    {{3}, 1, "rfc822"},   {{3, 1}, 2, "csv"},
+        {{3, 2}, 2, NULL},  {{1, 1}, 2, NULL},    {{3, 1, 1}, 3, NULL}, {{0}, 1, NULL},
+        {{4}, 1, NULL},     {{2, 1, 1}, 3, NULL},
     };
     struct mime_parser *p = mime_parser_new(NULL, NULL);
     const struct mime_part *root, *part;
 
-    mime_parser_feed(p, S("Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\n1"
-                          "\r\n--b\r\nContent-Type: message/rfc822\r\n\r\nContent-Type: multipart/x; boundary=i\r\n\r\n"
-                          "--i\r\nContent-Type: text/html\r\n\r\n--i\r\nContent-Type: text/css\r\n\r\n--i--\r\n\r\n"
-                          "--b\r\nContent-Type: message/rfc822\r\n\r\nContent-Type: text/csv\r\n\r\nx\r\n--b--\r\n"));
+    mime_parser_feed(
+        p,
+        S("Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: "
+          "text/plain\r\n\r\n1"
+          "\r\n--b\r\nContent-Type: message/rfc822\r\n\r\nContent-Type: multipart/x; "
+          "boundary=i\r\n\r\n"
+          "--i\r\nContent-Type: text/html\r\n\r\n--i\r\nContent-Type: text/css\r\n\r\n--i--\r\n\r\n"
+          "--b\r\nContent-Type: message/rfc822\r\n\r\nContent-Type: "
+          "text/csv\r\n\r\nx\r\n--b--\r\n"));
     root = mime_parser_finish(p);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         part = mime_part_find(root, cases[i].numbers, cases[i].n);

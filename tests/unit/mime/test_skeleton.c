@@ -76,7 +76,8 @@ static void check_ranges(uint64_t *state, const struct skeleton *sk, struct slic
 
         some.n = 0;
         cr_assert_eq(skeleton_read(sk, from, n, store_fetch, s, &some), 0);
-        cr_assert(slice_eq(buf_slice(&some), slice_sub(message, from, from + n)), "%zu+%zu", from, n);
+        cr_assert(slice_eq(buf_slice(&some), slice_sub(message, from, from + n)), "%zu+%zu", from,
+                  n);
     }
     buf_done(&some);
 }
@@ -122,7 +123,8 @@ Test(skeleton, I33_random_messages_come_out_as_they_came_in)
     for (int i = 0; i < 600; i++) {
         b.n = 0;
         if (i % 2)
-            buf_add_str(&b, "Content-Type: application/x\r\nContent-Transfer-Encoding: base64\r\n\r\n");
+            buf_add_str(&b,
+                        "Content-Type: application/x\r\nContent-Transfer-Encoding: base64\r\n\r\n");
         sample_message(&state, &b);
         check_round_trip(&state, buf_slice(&b), 1 + sample_random(&state) % 30000);
     }
@@ -134,7 +136,8 @@ Test(skeleton, base64_of_any_line_length_is_stored_decoded)
     static const struct {
         size_t line;
         const char *end;
-    } forms[] = {{76, "\r\n"}, {76, "\n"}, {64, "\r\n"}, {60, "\n"}, {75, "\r\n"}, {73, "\n"}, {1000, "\r\n"}, {10000000, "\r\n"}};
+    } forms[] = {{76, "\r\n"}, {76, "\n"}, {64, "\r\n"},   {60, "\n"},
+                 {75, "\r\n"}, {73, "\n"}, {1000, "\r\n"}, {10000000, "\r\n"}};
     static const size_t sizes[] = {13000, 49152, 300001, 1048575, 1058576, 2500000};
     uint64_t state = 99;
     struct buf b = buf_make(BUF_MAX_DEFAULT);
@@ -144,8 +147,8 @@ Test(skeleton, base64_of_any_line_length_is_stored_decoded)
             b.n = 0;
             buf_add_str(&b, "Content-Transfer-Encoding: base64\r\nContent-Type: a/b\r\n\r\n");
             sample_base64(&state, &b, sizes[i], forms[f].line, forms[f].end);
-            cr_assert_eq(check_round_trip(&state, buf_slice(&b), 50000), sizes[i], "line %zu size %zu",
-                         forms[f].line, sizes[i]);
+            cr_assert_eq(check_round_trip(&state, buf_slice(&b), 50000), sizes[i],
+                         "line %zu size %zu", forms[f].line, sizes[i]);
         }
     }
     buf_done(&b);
@@ -177,7 +180,8 @@ Test(skeleton, the_same_attachment_in_other_lines_makes_the_same_blobs)
 Test(skeleton, how_the_input_is_cut_makes_no_difference)
 {
     uint64_t state = 31337;
-    struct buf b = buf_make(BUF_MAX_DEFAULT), one = buf_make(BUF_MAX_DEFAULT), two = buf_make(BUF_MAX_DEFAULT);
+    struct buf b = buf_make(BUF_MAX_DEFAULT), one = buf_make(BUF_MAX_DEFAULT),
+               two = buf_make(BUF_MAX_DEFAULT);
 
     for (int i = 0; i < 150; i++) {
         struct store s = {0}, t = {0};
@@ -232,7 +236,8 @@ Test(skeleton, a_failing_store_is_reported)
 Test(skeleton, damaged_values_are_refused_or_read_within_bounds)
 {
     struct store s = {0};
-    struct buf b = buf_make(BUF_MAX_DEFAULT), stored = buf_make(BUF_MAX_DEFAULT), back = buf_make(1 << 20);
+    struct buf b = buf_make(BUF_MAX_DEFAULT), stored = buf_make(BUF_MAX_DEFAULT),
+               back = buf_make(1 << 20);
     struct skeleton sk;
     uint64_t state = 8;
 
@@ -257,11 +262,13 @@ Test(skeleton, damaged_values_are_refused_or_read_within_bounds)
 
 Test(skeleton, any_form_encodes_any_range)
 {
-    struct buf all = buf_make(BUF_MAX_DEFAULT), some = buf_make(BUF_MAX_DEFAULT), raw = buf_make(4096);
+    struct buf all = buf_make(BUF_MAX_DEFAULT), some = buf_make(BUF_MAX_DEFAULT),
+               raw = buf_make(4096);
     uint64_t state = 77;
 
     for (int i = 0; i < 3000; i++) {
-        struct base64_form f = {.line = sample_random(&state) % 12, .nl = 1 + sample_random(&state) % 2};
+        struct base64_form f = {.line = sample_random(&state) % 12,
+                                .nl = 1 + sample_random(&state) % 2};
         uint64_t size, from, to;
 
         f.col = f.line ? sample_random(&state) % (f.line + 1) : 0;
@@ -274,7 +281,8 @@ Test(skeleton, any_form_encodes_any_range)
         from = sample_random(&state) % (size + 1);
         to = from + sample_random(&state) % (size - from + 1);
         cr_assert(base64_form_encode(&f, buf_slice(&raw), from, to, &some));
-        cr_assert(slice_eq(buf_slice(&some), slice_sub(buf_slice(&all), from, to)), "%u %u %u", f.line, f.col, f.nl);
+        cr_assert(slice_eq(buf_slice(&some), slice_sub(buf_slice(&all), from, to)), "%u %u %u",
+                  f.line, f.col, f.nl);
     }
     buf_done(&all);
     buf_done(&some);

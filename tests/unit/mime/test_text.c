@@ -26,11 +26,15 @@ Test(text, transfer_encodings_are_decoded_in_any_cuts)
         enum mime_encoding encoding;
         const char *in, *out;
     } cases[] = {
-        {MIME_QP, "a=41b", "aAb"}, {MIME_QP, "a=\r\nb", "ab"}, {MIME_QP, "a= \t\r\nb", "ab"}, {MIME_QP, "a=\nb", "ab"},
-        {MIME_QP, "a \t\r\nb", "a\r\nb"}, {MIME_QP, "a =20\r\nb", "a  \r\nb"}, {MIME_QP, "=ZZ=4Q=", "=ZZ=4Q"},
-        {MIME_QP, "==41", "=A"}, {MIME_QP, "=c3=A4", "ä"}, {MIME_QP, "x ", "x "}, {MIME_QP, "a\rb", "a\rb"},
-        {MIME_BASE64, "aGFs\r\nbG8=", "hallo"}, {MIME_BASE64, "aGFsbG8", "hallo"}, {MIME_BASE64, "aG*Fs bG8=", "hallo"},
-        {MIME_BASE64, "YQ==YQ==", "aa"}, {MIME_BASE64, "", ""}, {MIME_8BIT, "a=41", "a=41"}, {MIME_UNKNOWN, "a=41", "a=41"},
+        {MIME_QP, "a=41b", "aAb"},         {MIME_QP, "a=\r\nb", "ab"},
+        {MIME_QP, "a= \t\r\nb", "ab"},     {MIME_QP, "a=\nb", "ab"},
+        {MIME_QP, "a \t\r\nb", "a\r\nb"},  {MIME_QP, "a =20\r\nb", "a  \r\nb"},
+        {MIME_QP, "=ZZ=4Q=", "=ZZ=4Q"},    {MIME_QP, "==41", "=A"},
+        {MIME_QP, "=c3=A4", "ä"},          {MIME_QP, "x ", "x "},
+        {MIME_QP, "a\rb", "a\rb"},         {MIME_BASE64, "aGFs\r\nbG8=", "hallo"},
+        {MIME_BASE64, "aGFsbG8", "hallo"}, {MIME_BASE64, "aG*Fs bG8=", "hallo"},
+        {MIME_BASE64, "YQ==YQ==", "aa"},   {MIME_BASE64, "", ""},
+        {MIME_8BIT, "a=41", "a=41"},       {MIME_UNKNOWN, "a=41", "a=41"},
     };
     struct buf out = buf_make(BUF_MAX_DEFAULT);
 
@@ -51,23 +55,36 @@ Test(text, case_and_composition_do_not_matter)
         const char *text, *key;
         bool found;
     } cases[] = {
-        {"Hello World", "LO wO", true}, {"JÜRGEN", "jürgen", true}, {"ju\xCC\x88rgen", "JÜRGEN", true},
-        {"ПРИВЕТ мир", "привет МИР", true}, {"Ελένη", "ΕΛΈΝΗ", true}, {"abc", "abd", false}, {"x", "", true},
-        {"한국어", "국", true}, {"ǆ", "Ǆ", true}, {"bad \xFF", "bad", true},
+        {"Hello World", "LO wO", true},
+        {"JÜRGEN", "jürgen", true},
+        {"ju\xCC\x88rgen", "JÜRGEN", true},
+        {"ПРИВЕТ мир", "привет МИР", true},
+        {"Ελένη", "ΕΛΈΝΗ", true},
+        {"abc", "abd", false},
+        {"x", "", true},
+        {"한국어", "국", true},
+        {"ǆ", "Ǆ", true},
+        {"bad \xFF", "bad", true},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
-        cr_expect_eq(text_contains(slice_str(cases[i].text), slice_str(cases[i].key)), cases[i].found,
-                     "%s %s", cases[i].text, cases[i].key);
-    cr_expect(text_field_contains(S("=?iso-8859-1?q?J=FC?=\r\n =?iso-8859-1?q?rgen?= x"), S("jürgen X")));
+        cr_expect_eq(text_contains(slice_str(cases[i].text), slice_str(cases[i].key)),
+                     cases[i].found, "%s %s", cases[i].text, cases[i].key);
+    cr_expect(
+        text_field_contains(S("=?iso-8859-1?q?J=FC?=\r\n =?iso-8859-1?q?rgen?= x"), S("jürgen X")));
 }
 
-static const struct slice message = S(
-    "From: =?utf-8?q?J=C3=BCrgen?= <j@x>\r\nSubject: top\r\n subject\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
-    "preamble words\r\n--b\r\nContent-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: quoted-printable\r\n"
-    "X-Part: partfield\r\n\r\nGr=FC=\r\n=DFe aus K=F6ln\r\n--b\r\nContent-Type: text/html; charset=utf-8\r\n"
-    "Content-Transfer-Encoding: base64\r\n\r\nPGI+ZmV0dDwv\r\nYj4=\r\n--b\r\nContent-Type: application/x\r\n\r\nbinarywords\r\n"
-    "--b\r\nContent-Type: message/rfc822\r\n\r\nSubject: inner\r\n\r\ninnerbody\r\n--b--\r\nepilogue\r\n");
+static const struct slice message =
+    S("From: =?utf-8?q?J=C3=BCrgen?= <j@x>\r\nSubject: top\r\n subject\r\nContent-Type: "
+      "multipart/mixed; boundary=b\r\n\r\n"
+      "preamble words\r\n--b\r\nContent-Type: text/plain; "
+      "charset=iso-8859-1\r\nContent-Transfer-Encoding: quoted-printable\r\n"
+      "X-Part: partfield\r\n\r\nGr=FC=\r\n=DFe aus K=F6ln\r\n--b\r\nContent-Type: text/html; "
+      "charset=utf-8\r\n"
+      "Content-Transfer-Encoding: base64\r\n\r\nPGI+ZmV0dDwv\r\nYj4=\r\n--b\r\nContent-Type: "
+      "application/x\r\n\r\nbinarywords\r\n"
+      "--b\r\nContent-Type: message/rfc822\r\n\r\nSubject: "
+      "inner\r\n\r\ninnerbody\r\n--b--\r\nepilogue\r\n");
 
 Test(text, messages_are_searched_decoded)
 {
@@ -75,9 +92,12 @@ Test(text, messages_are_searched_decoded)
         const char *key;
         bool header, body;
     } cases[] = {
-        {"jürgen", true, false}, {"TOP SUBJECT", true, false}, {"from: jü", true, false}, {"grüße aus köln", false, true},
-        {"<b>FETT", false, true}, {"binarywords", false, false}, {"preamble", false, false}, {"epilogue", false, false},
-        {"inner", true, true}, {"innerBODY", false, true}, {"partfield", true, false}, {"subjectcontent", false, false},
+        {"jürgen", true, false},    {"TOP SUBJECT", true, false},
+        {"from: jü", true, false},  {"grüße aus köln", false, true},
+        {"<b>FETT", false, true},   {"binarywords", false, false},
+        {"preamble", false, false}, {"epilogue", false, false},
+        {"inner", true, true},      {"innerBODY", false, true},
+        {"partfield", true, false}, {"subjectcontent", false, false},
     };
 
     for (size_t step = 1; step < 500; step += 37) {
@@ -144,11 +164,20 @@ Test(text, previews_show_the_first_words)
         const char *preview;
     } cases[] = {
         {S("\r\n\r\nHello\r\n  there\r\n"), "Hello there"},
-        {S("Content-Type: text/html\r\n\r\n<html><head><title>T</title><style>p{}</style></head><!-- c > --><p>A&nbsp;&lt;b&gt;"
-           "<br>x<script>if(a<b)</script> &#228;&#x20AC;&bogus;"), "A <b> x ä€&bogus;"},
-        {S("Content-Type: multipart/alternative; boundary=b\r\n\r\n--b\r\nContent-Type: text/html\r\n\r\n<p>html\r\n--b\r\n\r\nplain\r\n--b--"), "plain"},
-        {S("Content-Type: multipart/alternative; boundary=b\r\n\r\n--b\r\n\r\n \r\n--b\r\nContent-Type: text/html\r\n\r\n<p>html\r\n--b--"), "html"},
-        {S("Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\nw6TDtsO8\r\n"), "äöü"},
+        {S("Content-Type: "
+           "text/html\r\n\r\n<html><head><title>T</title><style>p{}</style></head><!-- c > "
+           "--><p>A&nbsp;&lt;b&gt;"
+           "<br>x<script>if(a<b)</script> &#228;&#x20AC;&bogus;"),
+         "A <b> x ä€&bogus;"},
+        {S("Content-Type: multipart/alternative; boundary=b\r\n\r\n--b\r\nContent-Type: "
+           "text/html\r\n\r\n<p>html\r\n--b\r\n\r\nplain\r\n--b--"),
+         "plain"},
+        {S("Content-Type: multipart/alternative; boundary=b\r\n\r\n--b\r\n\r\n "
+           "\r\n--b\r\nContent-Type: text/html\r\n\r\n<p>html\r\n--b--"),
+         "html"},
+        {S("Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: "
+           "base64\r\n\r\nw6TDtsO8\r\n"),
+         "äöü"},
         {S("Content-Type: image/png\r\n\r\nxxxx"), ""},
         {S(""), ""},
         {S("Content-Type: text/html\r\n\r\n<p unclosed"), ""},

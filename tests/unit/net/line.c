@@ -64,8 +64,9 @@ static void say_peer(struct session *s)
 {
     const struct session_peer *p = &s->peer;
 
-    buf_printf(&s->out, "remote=%s port=%u tls=%d trusted=%d version=%s sni=%s exporter=",
-               p->remote, p->remote_port, p->tls, p->trusted, p->tls_version, p->tls_sni);
+    buf_printf(&s->out,
+               "remote=%s port=%u tls=%d trusted=%d version=%s sni=%s exporter=", p->remote,
+               p->remote_port, p->tls, p->trusted, p->tls_version, p->tls_sni);
     for (size_t i = 0; p->has_cb_exporter && i < sizeof p->cb_exporter; i++)
         buf_printf(&s->out, "%02x", p->cb_exporter[i]);
     buf_printf(&s->out, " endpoint=%u\r\n", p->cb_end_point_n);
@@ -219,7 +220,7 @@ void line_wake_all(struct line_service *service)
     struct line_session *l;
 
     pthread_mutex_lock(&service->lock);
-    TAILQ_FOREACH(l, &service->sessions, link)
+    TAILQ_FOREACH (l, &service->sessions, link)
         l->session.wake(&l->session);
     pthread_mutex_unlock(&service->lock);
 }
@@ -259,8 +260,8 @@ bool client_send(struct client_end *c, const void *p, size_t n)
     const char *from = p;
 
     while (n > 0) {
-        ssize_t sent = c->ssl ? SSL_write(c->ssl, from, (int)n)
-                              : send(c->fd, from, n, MSG_NOSIGNAL);
+        ssize_t sent =
+            c->ssl ? SSL_write(c->ssl, from, (int)n) : send(c->fd, from, n, MSG_NOSIGNAL);
 
         if (sent <= 0)
             return false;

@@ -26,7 +26,7 @@ struct line_service {
     pthread_mutex_t lock;
     struct line_list sessions; /* all that live */
     _Atomic int live;
-    _Atomic int wrong;    /* rules broken: a step while another ran, ready off the loop */
+    _Atomic int wrong; /* rules broken: a step while another ran, ready off the loop */
     _Atomic int eofs;
 };
 

@@ -120,8 +120,9 @@ Test(listener, I35_limits_answer_with_the_protocols_refusal)
 
     listen_or_die(net, &(struct net_listener){.address = "127.0.0.1:0", .max_connections = 3},
                   &line);
-    listen_or_die(net, &(struct net_listener){.address = "127.0.0.1:0",
-                                              .max_connections_per_client = 2}, &line);
+    listen_or_die(net,
+                  &(struct net_listener){.address = "127.0.0.1:0", .max_connections_per_client = 2},
+                  &line);
     for (int i = 0; i < 2; i++) {
         const char *address = net_listener_address(net, (size_t)i);
         int max = i == 0 ? 3 : 2;
@@ -171,8 +172,10 @@ Test(listener, proxy_headers_are_required_and_believed_from_trusted_networks_onl
     int rc = network_parse("127.0.0.0/8", &ours, NULL) | network_parse("10.0.0.0/8", &others, NULL);
 
     cr_assert_eq(rc, 0);
-    struct net_listener l = {.address = "127.0.0.1:0", .proxy = NET_PROXY_REQUIRED,
-                             .proxy_networks = &ours, .proxy_networks_n = 1};
+    struct net_listener l = {.address = "127.0.0.1:0",
+                             .proxy = NET_PROXY_REQUIRED,
+                             .proxy_networks = &ours,
+                             .proxy_networks_n = 1};
     listen_or_die(net, &l, &line);
     l.proxy_networks = &others;
     listen_or_die(net, &l, &line);

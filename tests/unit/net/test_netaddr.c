@@ -36,8 +36,17 @@ Test(netaddr, text_goes_in_and_out)
 Test(netaddr, nonsense_is_refused_with_its_text)
 {
     char longer[300] = "unix:/";
-    const char *rows[] = {"", "imap", "1.2.3.4", "1.2.3.4:", "1.2.3.4:65536", "1.2.3.4:-1",
-                          "example.org:143", "[::1:143", "256.1.1.1:1", "unix:relative", ":1",
+    const char *rows[] = {"",
+                          "imap",
+                          "1.2.3.4",
+                          "1.2.3.4:",
+                          "1.2.3.4:65536",
+                          "1.2.3.4:-1",
+                          "example.org:143",
+                          "[::1:143",
+                          "256.1.1.1:1",
+                          "unix:relative",
+                          ":1",
                           longer};
 
     memset(longer + 6, 'x', sizeof longer - 7);
@@ -57,20 +66,26 @@ Test(netaddr, networks_hold_their_addresses_and_no_others)
         const char *network, *address;
         bool in;
     } rows[] = {
-        {"10.0.0.0/8", "10.255.0.1:1", true},    {"10.0.0.0/8", "11.0.0.1:1", false},
-        {"10.0.0.0/8", "[::ffff:10.1.1.1]:1", true}, {"192.0.2.4/30", "192.0.2.7:1", true},
-        {"192.0.2.4/30", "192.0.2.8:1", false},  {"0.0.0.0/0", "8.8.8.8:1", true},
-        {"0.0.0.0/0", "[::1]:1", false},         {"::1", "[::1]:1", true},
-        {"::1", "[::2]:1", false},               {"fd00::/8", "[fd12::1]:9", true},
-        {"fd00::/8", "[fe00::1]:9", false},      {"127.0.0.1", "127.0.0.1:1", true},
+        {"10.0.0.0/8", "10.255.0.1:1", true},
+        {"10.0.0.0/8", "11.0.0.1:1", false},
+        {"10.0.0.0/8", "[::ffff:10.1.1.1]:1", true},
+        {"192.0.2.4/30", "192.0.2.7:1", true},
+        {"192.0.2.4/30", "192.0.2.8:1", false},
+        {"0.0.0.0/0", "8.8.8.8:1", true},
+        {"0.0.0.0/0", "[::1]:1", false},
+        {"::1", "[::1]:1", true},
+        {"::1", "[::2]:1", false},
+        {"fd00::/8", "[fd12::1]:9", true},
+        {"fd00::/8", "[fe00::1]:9", false},
+        {"127.0.0.1", "127.0.0.1:1", true},
         {"127.0.0.1", "unix:/x", false},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct network net;
         struct netaddr a;
-        int rc = network_parse(rows[i].network, &net, NULL) |
-                 netaddr_parse(rows[i].address, &a, NULL);
+        int rc =
+            network_parse(rows[i].network, &net, NULL) | netaddr_parse(rows[i].address, &a, NULL);
 
         cr_assert_eq(rc, 0, "%s %s", rows[i].network, rows[i].address);
         cr_assert_eq(network_any_has(&net, 1, &a), rows[i].in, "%s %s", rows[i].network,
@@ -80,8 +95,8 @@ Test(netaddr, networks_hold_their_addresses_and_no_others)
 
 Test(netaddr, bad_networks_are_refused)
 {
-    static const char *const rows[] = {"", "*", "10.0.0.0/33", "10.0.0.1/8", "::1/129", "10/8",
-                                       "10.0.0.0/", "10.0.0.0/x", "fd00::1/8", "/8"};
+    static const char *const rows[] = {"",     "*",         "10.0.0.0/33", "10.0.0.1/8", "::1/129",
+                                       "10/8", "10.0.0.0/", "10.0.0.0/x",  "fd00::1/8",  "/8"};
     struct network net;
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

@@ -162,12 +162,12 @@ Test(proxy, version_2_damage_is_refused)
         {"unix block too short", 1, 0x31, {v4_block, sizeof v4_block}},
     };
     static const struct slice tlvs[] = {
-        {(const uint8_t *)"\x02", 1},                       /* no length */
-        {(const uint8_t *)"\x02\0\5abcd", 7},               /* cut */
-        {(const uint8_t *)"\x02\0\2a\n", 5},                /* a control character in a name */
-        {(const uint8_t *)"\x03\0\3abc", 6},                /* a checksum of three bytes */
-        {(const uint8_t *)"\x20\0\1\1", 4},                 /* TLS without its verify field */
-        {(const uint8_t *)"\x20\0\7\1\0\0\0\0\x21\0", 10},  /* a cut TLV inside */
+        {(const uint8_t *)"\x02", 1},                      /* no length */
+        {(const uint8_t *)"\x02\0\5abcd", 7},              /* cut */
+        {(const uint8_t *)"\x02\0\2a\n", 5},               /* a control character in a name */
+        {(const uint8_t *)"\x03\0\3abc", 6},               /* a checksum of three bytes */
+        {(const uint8_t *)"\x20\0\1\1", 4},                /* TLS without its verify field */
+        {(const uint8_t *)"\x20\0\7\1\0\0\0\0\x21\0", 10}, /* a cut TLV inside */
     };
     struct proxy_header h;
     size_t n;

@@ -93,8 +93,8 @@ Test(tls, bad_files_are_refused_by_name)
         cr_assert_null(tls);
         cr_assert(strstr(err.text, rows[i].cert) || strstr(err.text, rows[i].key), "%s", err.text);
     }
-    struct tls_settings ciphers = {.pairs = &(struct tls_file_pair){f.cert[0], f.key[0]},
-                                   .pairs_n = 1, .ciphers = "NONSENSE"};
+    struct tls_settings ciphers = {
+        .pairs = &(struct tls_file_pair){f.cert[0], f.key[0]}, .pairs_n = 1, .ciphers = "NONSENSE"};
     int rc = tls_new(&ciphers, &tls, &err);
     cr_assert_eq(rc, -ERR_INVALID);
     remove_files(&f);

@@ -49,7 +49,8 @@ Test(line, dots_end_only_at_crlf_dot_crlf_however_the_bytes_are_cut)
                 at += used;
             }
             cr_assert_eq(res, contents[i].used != 0, "%zu: end", i);
-            cr_assert_eq(at, contents[i].used ? contents[i].used : all.n, "%zu by %zu: %zu", i, step, at);
+            cr_assert_eq(at, contents[i].used ? contents[i].used : all.n, "%zu by %zu: %zu", i,
+                         step, at);
             cr_assert_str_eq(buf_cstr(&out), contents[i].message, "%zu by %zu", i, step);
         }
     }

@@ -64,8 +64,11 @@ static const struct smtp_dialect dialect = {
 /* Runs the input in pieces of `step` bytes; the replies are the result. */
 static void converse(const char *input, size_t step, struct box *box, struct buf *replies)
 {
-    struct smtp_settings settings = {.hostname = "mx.example", .message_max = 100,
-                                     .recipients_max = 3, .bad_commands = 5, .timeout_ms = 1000};
+    struct smtp_settings settings = {.hostname = "mx.example",
+                                     .message_max = 100,
+                                     .recipients_max = 3,
+                                     .bad_commands = 5,
+                                     .timeout_ms = 1000};
     struct session_service *service = smtp_service_new(&dialect, &settings, box);
     struct session_peer peer = {.remote = "192.0.2.1"};
     struct session *s = service->open(service, &peer);
@@ -85,37 +88,60 @@ static void converse(const char *input, size_t step, struct box *box, struct buf
 static const struct {
     const char *input, *replies, *log;
 } talks[] = {
-    {"LHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<x>\r\nRCPT TO:<nobody>\r\nRCPT TO:<y>\r\nDATA\r\nHi\r\n..\r\n.\r\nQUIT\r\n",
-     "250 2.1.0 Sender accepted\r\n250 2.1.5 Recipient accepted\r\n550 5.1.1 No such user\r\n250 2.1.5 Recipient accepted\r\n"
-     "354 Send the message, end with <CRLF>.<CRLF>\r\n250 2.0.0 Stored for x\r\n250 2.0.0 Stored for y\r\n221 2.0.0 mx.example closing\r\n",
+    {"LHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<x>\r\nRCPT TO:<nobody>\r\nRCPT "
+     "TO:<y>\r\nDATA\r\nHi\r\n..\r\n.\r\nQUIT\r\n",
+     "250 2.1.0 Sender accepted\r\n250 2.1.5 Recipient accepted\r\n550 5.1.1 No such user\r\n250 "
+     "2.1.5 Recipient accepted\r\n"
+     "354 Send the message, end with <CRLF>.<CRLF>\r\n250 2.0.0 Stored for x\r\n250 2.0.0 Stored "
+     "for y\r\n221 2.0.0 mx.example closing\r\n",
      "a@b<x:Hi\r\n.\r\n;a@b<y:Hi\r\n.\r\n;"},
     {"LHLO c\r\nMAIL FROM:<> BODY=BINARYMIME\r\nRCPT TO:<x>\r\nBDAT 3\r\na\nbBDAT 2 LAST\r\n\r.",
-     "250 2.1.0 Sender accepted\r\n250 2.1.5 Recipient accepted\r\n250 2.0.0 3 octets so far\r\n250 2.0.0 Stored for x\r\n",
+     "250 2.1.0 Sender accepted\r\n250 2.1.5 Recipient accepted\r\n250 2.0.0 3 octets so "
+     "far\r\n250 2.0.0 Stored for x\r\n",
      "<x:a\nb\r.;"},
     {"LHLO c\r\nBDAT 5\r\nQUIT\nDATA\r\nMAIL FROM:<a>\r\nDATA\r\n",
-     "503 5.5.1 No valid recipients\r\n503 5.5.1 No valid recipients\r\n250 2.1.0 Sender accepted\r\n503 5.5.1 No valid recipients\r\n", ""},
-    {"MAIL FROM:<a>\r\nHELO c\r\nEHLO c\r\n",
-     "503 5.5.1 Say hello first, and one MAIL only in a transaction\r\n500 5.5.1 This is LMTP: say LHLO\r\n500 5.5.1 Unknown command\r\n", ""},
-    {"LHLO c\r\nMAIL FROM:<a> SIZE=101\r\nMAIL FROM:<a> WHAT=1\r\nMAIL FROM:<\xff>\r\n",
-     "552 5.3.4 A message may have 100 octets here\r\n555 5.5.4 A parameter is not known or not offered\r\n"
-     "553 5.6.7 An address outside ASCII needs SMTPUTF8 and must be UTF-8\r\n", ""},
-    {"LHLO c\r\nMAIL FROM:<a>\r\nRCPT TO:<x>\r\nDATA\r\n"
-     "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789\r\n.\r\nNOOP\r\n",
-     "250 2.1.0 Sender accepted\r\n250 2.1.5 Recipient accepted\r\n354 Send the message, end with <CRLF>.<CRLF>\r\n"
-     "552 5.3.4 A message may have 100 octets here\r\n250 2.0.0 Nothing done\r\n", ""},
-    {"a\nb\r\nx\r\n.\r\n\r\n\x01\r\n1\r\nNOOP\r\n",
-     "500 5.5.2 That is no command\r\n500 5.5.1 Unknown command\r\n500 5.5.2 That is no command\r\n500 5.5.2 That is no command\r\n"
-     "500 5.5.2 That is no command\r\n421 4.7.0 mx.example too many errors\r\n", ""},
-    {"LHLO c\r\nMAIL FROM:<a>\r\nRCPT TO:<1>\r\nRCPT TO:<2>\r\nRCPT TO:<3>\r\nRCPT TO:<4>\r\nRSET\r\nRCPT TO:<1>\r\n",
-     "250 2.1.0 Sender accepted\r\n250 2.1.5 Recipient accepted\r\n250 2.1.5 Recipient accepted\r\n250 2.1.5 Recipient accepted\r\n"
-     "452 4.5.3 Too many recipients in one transaction: send again for the rest\r\n250 2.0.0 Forgotten\r\n503 5.5.1 MAIL comes before RCPT\r\n", ""},
-    /* I35: refused ones are counted too */
-    {"LHLO c\r\nMAIL FROM:<a>\r\nRCPT TO:<x>\r\nRCPT TO:<nobody>\r\nRCPT TO:<nobody>\r\nRCPT TO:<nobody>\r\nRCPT TO:<y>\r\n",
-     "250 2.1.0 Sender accepted\r\n250 2.1.5 Recipient accepted\r\n550 5.1.1 No such user\r\n550 5.1.1 No such user\r\n"
-     "550 5.1.1 No such user\r\n452 4.5.3 Too many recipients in one transaction: send again for the rest\r\n", ""},
-    {"STARTTLS\r\nLHLO c\r\nMAIL FROM:<a> BODY=BINARYMIME\r\nRCPT TO:<x>\r\nDATA\r\nRCPT TO:<x> NOTIFY=NEVER\r\nVRFY x\r\n",
-     "503 5.5.1 TLS is not offered\r\n",
+     "503 5.5.1 No valid recipients\r\n503 5.5.1 No valid recipients\r\n250 2.1.0 Sender "
+     "accepted\r\n503 5.5.1 No valid recipients\r\n",
      ""},
+    {"MAIL FROM:<a>\r\nHELO c\r\nEHLO c\r\n",
+     "503 5.5.1 Say hello first, and one MAIL only in a transaction\r\n500 5.5.1 This is LMTP: say "
+     "LHLO\r\n500 5.5.1 Unknown command\r\n",
+     ""},
+    {"LHLO c\r\nMAIL FROM:<a> SIZE=101\r\nMAIL FROM:<a> WHAT=1\r\nMAIL FROM:<\xff>\r\n",
+     "552 5.3.4 A message may have 100 octets here\r\n555 5.5.4 A parameter is not known or not "
+     "offered\r\n"
+     "553 5.6.7 An address outside ASCII needs SMTPUTF8 and must be UTF-8\r\n",
+     ""},
+    {"LHLO c\r\nMAIL FROM:<a>\r\nRCPT TO:<x>\r\nDATA\r\n"
+     "012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012"
+     "3456789\r\n.\r\nNOOP\r\n",
+     "250 2.1.0 Sender accepted\r\n250 2.1.5 Recipient accepted\r\n354 Send the message, end with "
+     "<CRLF>.<CRLF>\r\n"
+     "552 5.3.4 A message may have 100 octets here\r\n250 2.0.0 Nothing done\r\n",
+     ""},
+    {"a\nb\r\nx\r\n.\r\n\r\n\x01\r\n1\r\nNOOP\r\n",
+     "500 5.5.2 That is no command\r\n500 5.5.1 Unknown command\r\n500 5.5.2 That is no "
+     "command\r\n500 5.5.2 That is no command\r\n"
+     "500 5.5.2 That is no command\r\n421 4.7.0 mx.example too many errors\r\n",
+     ""},
+    {"LHLO c\r\nMAIL FROM:<a>\r\nRCPT TO:<1>\r\nRCPT TO:<2>\r\nRCPT TO:<3>\r\nRCPT "
+     "TO:<4>\r\nRSET\r\nRCPT TO:<1>\r\n",
+     "250 2.1.0 Sender accepted\r\n250 2.1.5 Recipient accepted\r\n250 2.1.5 Recipient "
+     "accepted\r\n250 2.1.5 Recipient accepted\r\n"
+     "452 4.5.3 Too many recipients in one transaction: send again for the rest\r\n250 2.0.0 "
+     "Forgotten\r\n503 5.5.1 MAIL comes before RCPT\r\n",
+     ""},
+    /* I35: refused ones are counted too */
+    {"LHLO c\r\nMAIL FROM:<a>\r\nRCPT TO:<x>\r\nRCPT TO:<nobody>\r\nRCPT TO:<nobody>\r\nRCPT "
+     "TO:<nobody>\r\nRCPT TO:<y>\r\n",
+     "250 2.1.0 Sender accepted\r\n250 2.1.5 Recipient accepted\r\n550 5.1.1 No such user\r\n550 "
+     "5.1.1 No such user\r\n"
+     "550 5.1.1 No such user\r\n452 4.5.3 Too many recipients in one transaction: send again for "
+     "the rest\r\n",
+     ""},
+    {"STARTTLS\r\nLHLO c\r\nMAIL FROM:<a> BODY=BINARYMIME\r\nRCPT TO:<x>\r\nDATA\r\nRCPT TO:<x> "
+     "NOTIFY=NEVER\r\nVRFY x\r\n",
+     "503 5.5.1 TLS is not offered\r\n", ""},
 };
 
 static void quiet(void)
@@ -154,8 +180,9 @@ Test(session, I35_an_endless_line_is_dropped_and_refused_once)
         buf_add_str(&input, "NOOP ");
     buf_add_str(&input, "\r\nNOOP\r\n");
     converse(buf_cstr(&input), 1000, &box, &replies);
-    cr_assert_str_eq(buf_cstr(&replies), "220 mx.example LMTP Eider ready\r\n500 5.5.6 The line is too long\r\n"
-                                         "250 2.0.0 Nothing done\r\n");
+    cr_assert_str_eq(buf_cstr(&replies),
+                     "220 mx.example LMTP Eider ready\r\n500 5.5.6 The line is too long\r\n"
+                     "250 2.0.0 Nothing done\r\n");
     buf_done(&box.message);
     buf_done(&box.log);
 }

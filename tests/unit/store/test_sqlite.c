@@ -416,8 +416,8 @@ struct reading {
 static void *read_for_ever(void *arg)
 {
     struct reading *r = arg;
-    struct store_query q = {.table = STORE_MESSAGES, .parts = STORE_BOTH, .descending = true,
-                            .max_bytes = 4 << 20};
+    struct store_query q = {
+        .table = STORE_MESSAGES, .parts = STORE_BOTH, .descending = true, .max_bytes = 4 << 20};
 
     while (!r->stop) {
         CLEANUP(store_docs_done) struct store_docs docs = {0};
