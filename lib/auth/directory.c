@@ -29,7 +29,7 @@ struct directory *directory_new(struct store *store, const struct directory_opti
     d->store = store;
     d->options = *options;
     d->options.default_domain = mem_strdup(domain);
-    d->cache = store_is_atomic(store) ? NULL : directory_cache_new();
+    d->cache = !store || store_is_atomic(store) ? NULL : directory_cache_new();
     return d;
 }
 
