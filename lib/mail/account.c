@@ -499,8 +499,13 @@ static int adopt_found(struct account *a, struct found *f, bool *ret_moved, stru
 {
     if (!f->cold && f->drops != a->drops)
         return error_set(err, ERR_UNAVAILABLE, "the account has to be opened again");
-    if (f->st->seq < a->least)
+    if (f->st->seq < a->least) {
+        /* unless it is our own commit that came in between: then the replica is what was asked for
+         */
+        if (a->open && a->st->seq >= a->least)
+            return 0;
         return error_set(err, ERR_UNAVAILABLE, "the store's answer is older than an earlier one");
+    }
     if (f->saved_seq)
         a->saved_seq = MAX(a->saved_seq, f->saved_seq);
     if (!a->st || a->st->seq < f->st->seq) {

@@ -37,7 +37,7 @@ const struct mailbox *builder_target(const struct builder *b, const struct inten
     const struct mailbox *box =
         it->name.n ? state_mailbox_named(b->work, it->name) : state_mailbox(b->work, it->mailbox);
 
-    if (!box && it->kind == INTENT_DELIVER && it->create_missing)
+    if (!box && it->kind == INTENT_DELIVER && it->else_inbox)
         box = state_mailbox_named(b->work, S("INBOX"));
     return box;
 }

@@ -118,7 +118,7 @@ struct intent {
     struct slice
         name; /* create, rename (new name), delete (name is looked up if mailbox is 0), subscribe;
                  append, deliver, copy, move, undelete: name of the target mailbox */
-    bool create_missing;       /* deliver: a target that is not there is INBOX instead */
+    bool else_inbox;           /* deliver: a target that is not there is INBOX instead */
     struct prepared *prepared; /* append, deliver */
     struct flags flags;        /* append, deliver, flags */
     enum flags_how how;

@@ -226,7 +226,7 @@ static int plan_one(struct lmtp *l, struct smtp_transaction *t, struct prepared 
     it->account = account_get(l->mail, to->account);
     it->prepared = d->prepared;
     it->name = to->detail[0] ? slice_str(to->detail) : S("INBOX");
-    it->create_missing = true;
+    it->else_inbox = true;
     delivery_hash(t, base, it->delivery);
     all->intents[all->n_intents++] = it;
     return 0;

@@ -597,7 +597,7 @@ static int fill_message(struct world *w, struct node *n, struct want *want, stru
 
         digest_sha256(slice_of(&c->size, sizeof c->size), hash);
         memcpy(want->intent.delivery, hash, DELIVERY_HASH_SIZE);
-        want->intent.create_missing = true;
+        want->intent.else_inbox = true;
     }
     return prepare(n, c->size, &want->intent.prepared);
 }

@@ -395,7 +395,7 @@ void ref_intent(struct ref *r, const struct build_item *item, struct intent *x)
     CLEANUP_FREE char *name = proper(it->name);
     struct ref_box *box = by_id(r, it->mailbox), *target = ref_named(r, name);
 
-    if (it->kind == INTENT_DELIVER && it->create_missing && !target)
+    if (it->kind == INTENT_DELIVER && it->else_inbox && !target)
         target = ref_named(r, "INBOX");
     if (it->kind == INTENT_SUBSCRIBE) {
         do_subscribe(r, it, name, x);

@@ -297,7 +297,7 @@ Test(build, I24_the_same_delivery_is_one_message_also_within_a_record)
     struct state *st = account_with(0);
     struct intent a = {.kind = INTENT_DELIVER,
                        .name = S("gone"),
-                       .create_missing = true,
+                       .else_inbox = true,
                        .delivery = {1}},
                   b = a, c = a;
     struct build_item items[] = {{&a, 1, 10}, {&b, 2, 10}};
@@ -309,7 +309,7 @@ Test(build, I24_the_same_delivery_is_one_message_also_within_a_record)
     st = TAKE(built.st);
     built_done(&built);
     cr_assert(!act(&st, &c) && c.duplicate && c.nothing);
-    c.create_missing = false;
+    c.else_inbox = false;
     cr_assert_eq(act(&st, &c), -ERR_NOTFOUND);
     state_unref(st);
 }

@@ -120,7 +120,7 @@ static void draw_intent(struct world *w, size_t at)
     it->only_deleted = world_draw(w, 2);
     it->on = world_draw(w, 2);
     it->date = world_draw(w, 2) ? 1000000000 + world_draw(w, 600000000) : 0;
-    it->create_missing = world_draw(w, 2);
+    it->else_inbox = world_draw(w, 2);
     put_be64(it->delivery + 8, world_draw(w, 40));
     if (w->ref->n_gone)
         it->message = w->ref->gone[world_draw(w, (uint32_t)w->ref->n_gone)].a;
