@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "lib/mime/base64_form.h"
 
-#define X            (-1)
-#define PAD          (-2)
+#define X            BASE64_NONE
+#define PAD          BASE64_PAD
 #define ENCODE_SLACK 64
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-static const int8_t values[256] = {
+const int8_t base64_values[256] = {
     [0 ... '*'] = X,
     ['+'] = 62,
     [',' ... '.'] = X,
@@ -119,7 +119,7 @@ static int next_value(const struct base64_form *f, struct slice text, struct pos
     if (p->at >= text.n)
         return X;
     p->col++;
-    return values[text.p[p->at++]];
+    return base64_values[text.p[p->at++]];
 }
 
 /* One quantum of four characters into three octets; how many of them count, 0 if it is none. A
@@ -154,7 +154,8 @@ static size_t quanta_in_line(struct slice text, struct position *p, size_t n, ui
     size_t i;
 
     for (i = 0; i < n; i++, s += 4, to += 3) {
-        int a = values[s[0]], b = values[s[1]], c = values[s[2]], d = values[s[3]];
+        int a = base64_values[s[0]], b = base64_values[s[1]], c = base64_values[s[2]],
+            d = base64_values[s[3]];
         uint32_t bits;
 
         if ((a | b | c | d) < 0)

@@ -11,6 +11,11 @@
 
 #define BASE64_LINE_MAX 4096
 
+/* Of each octet: 0 to 63, BASE64_PAD for "=", BASE64_NONE for what is no digit. Both are < 0. */
+#define BASE64_NONE (-1)
+#define BASE64_PAD  (-2)
+extern const int8_t base64_values[256];
+
 struct base64_form {
     uint32_t line;
     uint32_t col; /* 0 to line */
