@@ -418,19 +418,24 @@ static bool zone(struct reader *x, struct civil *c)
     return true;
 }
 
+/* date-day-fixed: two digits, or a blank and one; iOS sends one digit alone */
+static bool day_fixed(struct reader *x, int *ret)
+{
+    bool blank = reader_byte(x, ' ');
+
+    return fixed_digits(x, blank || !byte_is_digit(reader_peek(x, 1)) ? 1 : 2, ret);
+}
+
 /* " 7-Feb-1994 21:52:25 -0800" in quotes */
 enum parse_result read_date_time(struct reader *x, struct arg *arg, const char *what)
 {
     struct civil c = {0};
-    bool one_digit;
 
-    if (!reader_byte(x, '"'))
-        return reader_wrong(x, what);
-    one_digit = reader_byte(x, ' ');
-    if (!fixed_digits(x, one_digit ? 1 : 2, &c.day) || !reader_byte(x, '-') || !month_year(x, &c) ||
-        !reader_byte(x, ' ') || !fixed_digits(x, 2, &c.hour) || !reader_byte(x, ':') ||
-        !fixed_digits(x, 2, &c.minute) || !reader_byte(x, ':') || !fixed_digits(x, 2, &c.second) ||
-        !reader_byte(x, ' ') || !zone(x, &c) || !reader_byte(x, '"') || !civil_valid(&c))
+    if (!reader_byte(x, '"') || !day_fixed(x, &c.day) || !reader_byte(x, '-') ||
+        !month_year(x, &c) || !reader_byte(x, ' ') || !fixed_digits(x, 2, &c.hour) ||
+        !reader_byte(x, ':') || !fixed_digits(x, 2, &c.minute) || !reader_byte(x, ':') ||
+        !fixed_digits(x, 2, &c.second) || !reader_byte(x, ' ') || !zone(x, &c) ||
+        !reader_byte(x, '"') || !civil_valid(&c))
         return reader_wrong(x, what);
     arg->date = civil_to_unix(&c);
     return PARSE_OK;

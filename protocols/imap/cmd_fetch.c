@@ -105,7 +105,7 @@ static int add_body(struct fetch *f, struct command *cmd, const struct arg *arg)
     return 0;
 }
 
-static void add_rfc822(struct fetch *f, enum fetch_word word)
+static void add_rfc822(struct fetch *f, enum fetch_word word, bool peek)
 {
     f->items[f->n_items++] = (struct item){
         .word = word,
@@ -113,7 +113,7 @@ static void add_rfc822(struct fetch *f, enum fetch_word word)
                    : word == FETCH_RFC822_TEXT ? &text
                                                : &header,
     };
-    f->sets_seen |= word != FETCH_RFC822_HEADER;
+    f->sets_seen |= word != FETCH_RFC822_HEADER && !peek;
     f->digest = true;
 }
 
@@ -137,7 +137,13 @@ static int add_word(struct imap *im, struct fetch *f, struct command *cmd, const
     case FETCH_RFC822:
     case FETCH_RFC822_HEADER:
     case FETCH_RFC822_TEXT:
-        add_rfc822(f, arg->word);
+        add_rfc822(f, arg->word, false);
+        return 0;
+    case FETCH_RFC822_PEEK: /* answered under the name without PEEK (RFC 1730 section 7.3) */
+        add_rfc822(f, FETCH_RFC822, true);
+        return 0;
+    case FETCH_RFC822_TEXT_PEEK:
+        add_rfc822(f, FETCH_RFC822_TEXT, true);
         return 0;
     case FETCH_ALL:
     case FETCH_FULL:

@@ -186,7 +186,8 @@ static const struct rule peek_rules[] = {
         {"RFC822.SIZE", FETCH_SIZE}, {"MODSEQ", FETCH_MODSEQ}, {"ENVELOPE", FETCH_ENVELOPE},       \
         {"BODYSTRUCTURE", FETCH_BODYSTRUCTURE}, {"BODY", FETCH_BODY, body_rules},                  \
         {"BODY.PEEK", FETCH_BODY_PEEK, peek_rules}, {"RFC822", FETCH_RFC822},                      \
-        {"RFC822.HEADER", FETCH_RFC822_HEADER}, {"RFC822.TEXT", FETCH_RFC822_TEXT},
+        {"RFC822.HEADER", FETCH_RFC822_HEADER}, {"RFC822.TEXT", FETCH_RFC822_TEXT},                \
+        {"RFC822.PEEK", FETCH_RFC822_PEEK}, {"RFC822.TEXT.PEEK", FETCH_RFC822_TEXT_PEEK},
 static const struct word fetch_words[] = {FETCH_ITEMS{NULL}};
 static const struct word fetch_words_alone[] = {
     FETCH_ITEMS{"ALL", FETCH_ALL}, {"FULL", FETCH_FULL}, {"FAST", FETCH_FAST}, {NULL}};
