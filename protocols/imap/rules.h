@@ -146,12 +146,12 @@ enum fetch_word {
     FETCH_RFC822,
     FETCH_RFC822_HEADER,
     FETCH_RFC822_TEXT,
-    FETCH_RFC822_PEEK, /* RFC 1730 section 6.4.5; Outlook asks for it */
-    FETCH_RFC822_TEXT_PEEK,
     FETCH_ALL,
     FETCH_FULL,
     FETCH_FAST,
     FETCH_CHANGEDSINCE,
+    FETCH_RFC822_PEEK, /* RFC 1730 section 6.4.5; Outlook asks for it */
+    FETCH_RFC822_TEXT_PEEK,
 };
 
 enum store_word {
