@@ -3,6 +3,7 @@
 
 #include "daemons/cmd.h"
 #include "lib/base/mem.h"
+#include "lib/bus/bus.h"
 
 #define TEXT_MAX ((size_t)1 << 20)
 
@@ -19,7 +20,7 @@ static int run_check(struct cmd *c, int argc, char **argv)
 
     if (r != 0)
         return r;
-    if (conf_check_serve(c->conf, &c->error) < 0) {
+    if (conf_check_serve(c->conf, &c->error) < 0 || bus_check(c->conf->bus, &c->error) < 0) {
         cmd_fail(c, NULL);
         return CMD_CONFIG;
     }

@@ -39,12 +39,26 @@ static uint64_t read_pulse(void *store)
     return store_pulse(store);
 }
 
-/* Changes by other processes on this machine (the `eider` command) show in the store's pulse. */
+/* Changes by other processes on this machine (the `eider` command) show in the store's pulse, for
+ * which mail looks itself where the bus is another than the local one. */
 static int open_bus(struct node *node, struct error *err)
 {
     struct bus_pulse pulse = {read_pulse, node->store};
 
-    return bus_open("local:", &pulse, &node->bus, err);
+    return bus_open(node->conf->bus, &pulse, &node->bus, err);
+}
+
+static void log_bus(struct bus *bus)
+{
+    struct bus_counters c = bus_read_counters(bus);
+    struct log_line line;
+
+    log_begin(&line, LOG_INFO_, "bus");
+    log_num(&line, "published", (int64_t)c.published);
+    log_num(&line, "received", (int64_t)c.received);
+    log_num(&line, "gaps", (int64_t)c.gaps);
+    log_num(&line, "lost", (int64_t)c.lost);
+    log_end(&line);
 }
 
 static int open_auth(struct node *node, struct error *err)
@@ -356,6 +370,8 @@ void node_free(struct node *node)
         auth_free(node->auth);
     if (node->mail)
         mail_free(node->mail);
+    if (node->bus)
+        log_bus(node->bus);
     bus_close(node->bus);
     if (node->directory)
         directory_free(node->directory);

@@ -33,6 +33,7 @@ void settings_mail(const struct conf *c, struct mail_settings *ret)
 {
     mail_settings_default(ret);
     ret->snapshot_records = (int)c->mail.snapshot_after;
+    ret->poll_ms = (int)c->mail.poll_interval;
     ret->replica_bytes = c->cache.replicas;
     ret->content_cache_bytes = c->cache.digests;
     ret->sights_max = c->cache.sights;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "lib/bus/bus.h"
 
+#include <string.h>
 #include <uthash.h>
 
 #include "lib/base/mem.h"
@@ -29,24 +30,80 @@ struct bus_pending {
     struct bus_hint hint;
 };
 
+static int check_local(struct slice rest, bool tls, struct error *err)
+{
+    return rest.n ? error_set(err, ERR_INVALID, "nothing follows local:") : 0;
+}
+
+static int open_local(struct slice rest, bool tls, const struct bus_pulse *pulse,
+                      struct bus **ret_bus, struct error *err)
+{
+    int r = check_local(rest, tls, err);
+
+    return r < 0 ? r : bus_local_open(pulse, ret_bus, err);
+}
+
+static int open_redis(struct slice rest, bool tls, const struct bus_pulse *pulse,
+                      struct bus **ret_bus, struct error *err)
+{
+#ifdef BUS_HAS_REDIS
+    return bus_redis_open(rest, tls, ret_bus, err);
+#else
+    return error_set(err, ERR_INVALID, "this program was built without Redis");
+#endif
+}
+
+static int check_redis(struct slice rest, bool tls, struct error *err)
+{
+#ifdef BUS_HAS_REDIS
+    return bus_redis_check(rest, tls, err);
+#else
+    return error_set(err, ERR_INVALID, "this program was built without Redis");
+#endif
+}
+
+static const struct {
+    const char *scheme;
+    bool tls;
+    int (*open)(struct slice rest, bool tls, const struct bus_pulse *pulse, struct bus **ret_bus,
+                struct error *err);
+    int (*check)(struct slice rest, bool tls, struct error *err);
+} kinds[] = {
+    {"local:", false, open_local, check_local},
+    {"redis://", false, open_redis, check_redis},
+    {"rediss://", true, open_redis, check_redis},
+};
+
+static int find_kind(struct slice uri, size_t *ret, struct error *err)
+{
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+        if (slice_starts(uri, slice_str(kinds[i].scheme))) {
+            *ret = i;
+            return 0;
+        }
+    /* The URI is not quoted: it may hold a password. */
+    return error_set(err, ERR_INVALID, "a bus is local:, redis://HOST or rediss://HOST");
+}
+
 int bus_open(const char *uri, const struct bus_pulse *pulse, struct bus **ret_bus,
              struct error *err)
 {
     struct slice s = slice_str(uri);
+    size_t k;
+    int r = find_kind(s, &k, err);
 
-    if (slice_eq(s, S("local:")))
-        return bus_local_open(pulse, ret_bus, err);
-#ifdef BUS_HAS_REDIS
-    if (slice_starts(s, S("redis://")))
-        return bus_redis_open(slice_skip(s, 8), false, ret_bus, err);
-    if (slice_starts(s, S("rediss://")))
-        return bus_redis_open(slice_skip(s, 9), true, ret_bus, err);
-#else
-    if (slice_starts(s, S("redis")))
-        return error_set(err, ERR_INVALID, "this program was built without Redis");
-#endif
-    /* The URI is not quoted: it may hold a password. */
-    return error_set(err, ERR_INVALID, "a bus is local:, redis://host or rediss://host");
+    if (r < 0)
+        return r;
+    return kinds[k].open(slice_skip(s, strlen(kinds[k].scheme)), kinds[k].tls, pulse, ret_bus, err);
+}
+
+int bus_check(const char *uri, struct error *err)
+{
+    struct slice s = slice_str(uri);
+    size_t k;
+    int r = find_kind(s, &k, err);
+
+    return r < 0 ? r : kinds[k].check(slice_skip(s, strlen(kinds[k].scheme)), kinds[k].tls, err);
 }
 
 void bus_init(struct bus *bus, const struct bus_ops *ops)
@@ -217,11 +274,16 @@ size_t bus_take(struct bus *bus, struct bus_hint *ret_hints, size_t max)
 
 /* --- counters -------------------------------------------------------------------------------- */
 
-void bus_set_connected(struct bus *bus, bool connected)
+bool bus_set_state(struct bus *bus, bool connected, uint64_t lost)
 {
+    bool changed;
+
     pthread_mutex_lock(&bus->lock);
+    changed = bus->counters.connected != connected;
     bus->counters.connected = connected;
+    bus->counters.lost = lost;
     pthread_mutex_unlock(&bus->lock);
+    return changed;
 }
 
 struct bus_counters bus_read_counters(struct bus *bus)

@@ -6,13 +6,21 @@
  * fails towards its caller: publishing never blocks and has no result, and a bus that cannot reach
  * its server goes on trying. After every gap all subscribers are told to look again.
  *
- *   local:                       inside one process; between processes that share an embedded
- *                                store by its pulse, 20 times a second
- *   redis://[[USER]:PASSWORD@]HOST[:PORT][?channel=NAME]
- *   rediss://...                 over TLS, the certificate checked; &cafile=PATH for an own
- *                                authority. Brackets around an IPv6 address; %XX in values
+ *   local:                inside one process; between processes that share an embedded store by its
+ *                         pulse, 20 times a second
+ *   redis://[[USER]:PASSWORD@]HOST[:PORT][?OPTION=VALUE[&OPTION=VALUE]...]
+ *   rediss://...          the same over TLS, the server's certificate checked
  *
- * Nodes with the same server and channel (default "eider") hear each other.
+ * Options (a value has %XX for what has a meaning in URIs; an IPv6 address is in brackets):
+ *
+ *   prefix=NAME           of the channel's name, NAME:hints; default "eider". Redis's channels are
+ *                         the same in all its databases, so this is what keeps two clusters apart
+ *   sentinel=NAME         the hosts, up to 16, separated by commas, are Sentinels (port 26379);
+ * they are asked for the server that they know by NAME sentinel_user=, sentinel_password= what is
+ * said to Sentinels by AUTH cafile=PATH           (rediss) authorities to trust instead of the
+ * system's certfile=PATH, keyfile=PATH              (rediss) our own certificate
+ *
+ * Nodes with the same server and prefix hear each other.
  *
  * Threads: every function may be called from any thread. Each bus has one thread of its own, on
  * which subscribers are called. Make it after fork.
@@ -41,6 +49,9 @@ int bus_open(const char *uri, const struct bus_pulse *pulse, struct bus **ret_bu
              struct error *err) MUST_USE;
 /* All subscriptions must be gone. What was published and not sent yet is lost. NULL is fine. */
 void bus_close(struct bus *bus);
+/* Is that a URI that bus_open takes? Looks at the files that it names, opens no connection. 0 or
+ * -ERR_INVALID. */
+int bus_check(const char *uri, struct error *err) MUST_USE;
 
 /* Tells everybody who subscribed to the account, in this process too. Never blocks. If hints come
  * faster than they go out, only the highest seq of an account is kept. */
@@ -61,6 +72,7 @@ struct bus_counters {
     uint64_t published; /* calls of bus_publish */
     uint64_t received;  /* hints that came, own ones too */
     uint64_t gaps;      /* how often everybody was told to look again */
+    uint64_t lost;      /* connections that broke, and attempts that failed */
     bool connected;     /* hints flow; local: always */
 };
 struct bus_counters bus_read_counters(struct bus *bus);

@@ -43,7 +43,9 @@ void bus_deliver(struct bus *bus, struct bus_hint hint);
 size_t bus_take(struct bus *bus, struct bus_hint *ret_hints, size_t max);
 /* Puts one back (or in); false: it was there already, so somebody was woken for it. */
 bool bus_put(struct bus *bus, struct bus_hint hint);
-void bus_set_connected(struct bus *bus, bool connected);
+/* True: `connected` has changed. */
+bool bus_set_state(struct bus *bus, bool connected, uint64_t lost);
 
 int bus_local_open(const struct bus_pulse *pulse, struct bus **ret_bus, struct error *err) MUST_USE;
 int bus_redis_open(struct slice rest, bool tls, struct bus **ret_bus, struct error *err) MUST_USE;
+int bus_redis_check(struct slice rest, bool tls, struct error *err) MUST_USE;

@@ -11,12 +11,17 @@
  * since nobody else could know what it said. Silence is no sign of health: a frozen server sends no
  * FIN; links ask for a sign of life after a second and give up after three (redis_link.c).
  *
+ * Behind Sentinels each link asks them anew when it connects. A server that was replaced while it
+ * could not be reached may still take messages; so `out` asks it for its role again and again, and
+ * both links must be at the same server.
+ *
  * SECURITY: what comes over the channel wakes sessions and nothing else; a forged hint costs a
  * read.
  */
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -29,11 +34,14 @@
 #define MESSAGE_VERSION 1
 #define HINT_BYTES      16
 #define MESSAGE_HINTS   1000
+#define ROLE_MS         1000 /* behind Sentinels: so often the server is asked for its role */
 
 struct redis {
     struct bus bus;
     struct link_target target;
+    char *channel;
     struct link in, out;
+    int64_t asked_role_ms;    /* clock_mono_ms() */
     uint64_t in_ups, out_ups; /* of the links, as last seen */
     bool subscribed;
     struct bus_hint sent[MESSAGE_HINTS]; /* not answered yet */
@@ -60,11 +68,24 @@ static void redis_wake(struct bus *bus)
 static void note_state(struct redis *r)
 {
     bool up = r->subscribed && r->out.state == LINK_UP;
+    struct log_line line;
 
-    if (up != bus_read_counters(&r->bus).connected) {
-        bus_set_connected(&r->bus, up);
-        log_text(LOG_INFO_, "bus", up ? "hints flow" : "no hints; polling only");
-    }
+    if (!bus_set_state(&r->bus, up, r->in.drops + r->out.drops))
+        return;
+    log_begin(&line, up ? LOG_INFO_ : LOG_WARN_, "bus");
+    log_str(&line, "hints", up ? S("flow") : S("none; polling only"));
+    if (up)
+        log_str(&line, "server", slice_str(r->in.host));
+    log_num(&line, "lost", (int64_t)(r->in.drops + r->out.drops));
+    log_end(&line);
+}
+
+/* `other` has just come up. */
+static void leave_old_master(struct link *l, const struct link *other)
+{
+    if (l->state == LINK_UP &&
+        (strcmp(l->host, other->host) != 0 || strcmp(l->port, other->port) != 0))
+        link_drop(l, "the master is another one");
 }
 
 /* --- in -------------------------------------------------------------------------------------- */
@@ -111,10 +132,11 @@ static void tend_in(struct redis *r)
     if (r->in.state != LINK_UP)
         r->subscribed = false;
     if (r->in.state == LINK_UP && r->in_ups != r->in.ups) {
-        struct slice subscribe[] = {S("SUBSCRIBE"), slice_str(r->target.channel)};
+        struct slice subscribe[] = {S("SUBSCRIBE"), slice_str(r->channel)};
 
         r->in_ups = r->in.ups;
         r->subscribed = false;
+        leave_old_master(&r->out, &r->in);
         link_send(&r->in, 2, subscribe);
     }
 }
@@ -124,7 +146,7 @@ static void tend_in(struct redis *r)
 static void send_message(struct redis *r)
 {
     uint8_t payload[1 + MESSAGE_HINTS * HINT_BYTES];
-    struct slice publish[] = {S("PUBLISH"), slice_str(r->target.channel),
+    struct slice publish[] = {S("PUBLISH"), slice_str(r->channel),
                               slice_of(payload, 1 + r->sent_n * HINT_BYTES)};
 
     payload[0] = MESSAGE_VERSION;
@@ -135,6 +157,22 @@ static void send_message(struct redis *r)
     link_send(&r->out, 3, publish);
 }
 
+static bool has_sentinel(const struct redis *r)
+{
+    return r->target.uri.master != NULL;
+}
+
+static void ask_role(struct redis *r)
+{
+    static const struct slice role[] = {{(const uint8_t *)"ROLE", 4}};
+    int64_t now = clock_mono_ms();
+
+    if (now - r->asked_role_ms < ROLE_MS)
+        return;
+    r->asked_role_ms = now;
+    link_send(&r->out, 1, role);
+}
+
 static void tend_out(struct redis *r)
 {
     link_tend(&r->out);
@@ -142,9 +180,12 @@ static void tend_out(struct redis *r)
         return;
     if (r->out_ups != r->out.ups) {
         r->out_ups = r->out.ups;
+        leave_old_master(&r->in, &r->out);
         if (r->sent_n) /* not answered by the last connection */
             send_message(r);
     }
+    if (has_sentinel(r))
+        ask_role(r);
     if (r->sent_n == 0) {
         r->sent_n = bus_take(&r->bus, r->sent, MESSAGE_HINTS);
         if (r->sent_n)
@@ -156,6 +197,11 @@ static void take_out(struct redis *r, const redisReply *reply)
 {
     if (reply->type == REDIS_REPLY_ERROR) {
         link_drop(&r->out, reply->str);
+        return;
+    }
+    if (reply->type == REDIS_REPLY_ARRAY && !slice_eq(element(reply, 0), S("master"))) {
+        link_drop(&r->out, "no master any more");
+        link_drop(&r->in, "no master any more");
         return;
     }
     link_works(&r->out);
@@ -183,8 +229,12 @@ static void wait_for_work(struct redis *r)
         {r->in.fd, link_events(&r->in), 0},
         {r->out.fd, link_events(&r->out), 0},
     };
-    int64_t due = MIN(link_due_ms(&r->in), link_due_ms(&r->out)) - clock_mono_ms();
+    int64_t due = MIN(link_due_ms(&r->in), link_due_ms(&r->out));
     uint64_t count;
+
+    if (has_sentinel(r) && r->out.state == LINK_UP)
+        due = MIN(due, r->asked_role_ms + ROLE_MS);
+    due -= clock_mono_ms();
 
     if (poll(fds, ARRAY_LEN(fds), due < 0 ? 0 : (int)MIN(due, (int64_t)60000)) <= 0)
         return;
@@ -217,6 +267,7 @@ static void redis_free(struct redis *r)
     link_done(&r->in);
     link_done(&r->out);
     link_target_done(&r->target);
+    free(r->channel);
     mem_close_fd(&r->wake_fd);
     bus_done(&r->bus);
     free(r);
@@ -238,13 +289,14 @@ int bus_redis_open(struct slice rest, bool tls, struct bus **ret_bus, struct err
 {
     struct link_target target;
     struct redis *r;
-    int result = link_target_parse(rest, tls, &target, err);
+    int result = link_target_open(rest, tls, &target, err);
 
     if (result < 0)
         return result;
     r = NEW(struct redis);
     bus_init(&r->bus, &redis_ops);
     r->target = target;
+    r->channel = mem_printf("%s:hints", target.uri.prefix);
     link_init(&r->in, &r->target, "in");
     link_init(&r->out, &r->target, "out");
     r->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -254,4 +306,14 @@ int bus_redis_open(struct slice rest, bool tls, struct bus **ret_bus, struct err
     }
     *ret_bus = &r->bus;
     return 0;
+}
+
+int bus_redis_check(struct slice rest, bool tls, struct error *err)
+{
+    struct link_target target;
+    int result = link_target_open(rest, tls, &target, err);
+
+    if (result == 0)
+        link_target_done(&target);
+    return result;
 }

@@ -13,7 +13,6 @@
 
 #include "lib/base/bytes.h"
 #include "lib/base/clock.h"
-#include "lib/base/codec.h"
 #include "lib/base/digest.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
@@ -25,128 +24,33 @@
 #define BACKOFF_MAX_MS 5000
 #define IN_MAX         ((size_t)1 << 20) /* of one reply; ours have 16 KB at most */
 #define OUT_MAX        ((size_t)1 << 20)
+#define QUIET_MS       60000 /* between log lines about a server that stays away */
 
-/* --- URI ------------------------------------------------------------------------------------- */
+/* --- where to ------------------------------------------------------------------------------- */
 
-/* With %XX resolved; NULL if that is not well-formed or gives a NUL. */
-static char *decode(struct slice s)
-{
-    CLEANUP(buf_done) struct buf out = buf_make(4096);
-
-    for (size_t i = 0; i < s.n; i++) {
-        if (s.p[i] != '%')
-            buf_add_byte(&out, s.p[i]);
-        else if (hex_decode(&out, slice_sub(s, i + 1, i + 3)) < 0 || s.n - i < 3)
-            return NULL;
-        else
-            i += 2;
-    }
-    if (buf_full(&out) || slice_find(buf_slice(&out), 0) >= 0)
-        return NULL;
-    return slice_dup(buf_slice(&out));
-}
-
-/* Splits at the first such byte; false: there is none, and all is in *ret_head. */
-static bool split(struct slice s, uint8_t at, struct slice *ret_head, struct slice *ret_tail)
-{
-    ssize_t i = slice_find(s, at);
-
-    *ret_head = i < 0 ? s : slice_sub(s, 0, (size_t)i);
-    *ret_tail = i < 0 ? slice_of(NULL, 0) : slice_skip(s, (size_t)i + 1);
-    return i >= 0;
-}
-
-static bool parse_login(struct link_target *t, struct slice login)
-{
-    struct slice user, password;
-
-    if (!split(login, ':', &user, &password) || !(t->password = decode(password)))
-        return false;
-    return user.n == 0 || (t->user = decode(user));
-}
-
-static bool parse_host(struct link_target *t, struct slice s)
-{
-    struct slice host = s, port = {0};
-    uint64_t number;
-
-    if (slice_starts(s, S("["))) {
-        if (!split(slice_skip(s, 1), ']', &host, &port))
-            return false;
-        if (port.n && port.p[0] != ':')
-            return false;
-        port = slice_skip(port, 1);
-    } else {
-        split(s, ':', &host, &port);
-    }
-    if (port.n && !slice_to_u64(port, 65535, &number))
-        return false;
-    t->host = host.n ? decode(host) : NULL;
-    t->port = port.n ? slice_dup(port) : mem_strdup("6379");
-    return t->host != NULL;
-}
-
-static bool parse_option(struct link_target *t, struct slice option, char **ret_cafile)
-{
-    struct slice name, value;
-    char **to;
-
-    split(option, '=', &name, &value);
-    to = slice_eq(name, S("channel"))            ? &t->channel
-         : slice_eq(name, S("cafile")) && t->tls ? ret_cafile
-                                                 : NULL;
-    if (!to || *to || value.n == 0)
-        return false;
-    *to = decode(value);
-    return *to != NULL;
-}
-
-static bool parse_all(struct link_target *t, struct slice rest, char **ret_cafile)
-{
-    struct slice place, options, head, tail;
-
-    split(rest, '?', &place, &options);
-    if (place.n && place.p[place.n - 1] == '/')
-        place.n--;
-    if (split(place, '@', &head, &tail)) {
-        if (!parse_login(t, head))
-            return false;
-        place = tail;
-    }
-    if (!parse_host(t, place))
-        return false;
-    while (options.n) {
-        split(options, '&', &head, &options);
-        if (!parse_option(t, head, ret_cafile))
-            return false;
-    }
-    if (!t->channel)
-        t->channel = mem_strdup("eider");
-    return true;
-}
-
-static bool load_authorities(SSL_CTX *tls, const char *cafile)
+static bool load_certificates(SSL_CTX *tls, const struct redis_uri *u)
 {
     SSL_CTX_set_verify(tls, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_min_proto_version(tls, TLS1_2_VERSION);
     SSL_CTX_set_mode(tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    return cafile ? SSL_CTX_load_verify_locations(tls, cafile, NULL) == 1
-                  : SSL_CTX_set_default_verify_paths(tls) == 1;
+    if (u->certfile && (SSL_CTX_use_certificate_chain_file(tls, u->certfile) != 1 ||
+                        SSL_CTX_use_PrivateKey_file(tls, u->keyfile, SSL_FILETYPE_PEM) != 1))
+        return false;
+    return u->cafile ? SSL_CTX_load_verify_locations(tls, u->cafile, NULL) == 1
+                     : SSL_CTX_set_default_verify_paths(tls) == 1;
 }
 
-int link_target_parse(struct slice rest, bool tls, struct link_target *ret, struct error *err)
+int link_target_open(struct slice rest, bool tls, struct link_target *ret, struct error *err)
 {
     struct link_target t = {0};
-    CLEANUP_FREE char *cafile = NULL;
-    int r = 0;
+    int r = redis_uri_parse(rest, tls, &t.uri, err);
 
+    if (r < 0)
+        return r;
     if (tls && !(t.tls = SSL_CTX_new(TLS_client_method())))
-        return error_set(err, ERR_INTERNAL, "OpenSSL gives no context");
-    if (!parse_all(&t, rest, &cafile))
-        r = error_set(err, ERR_INVALID,
-                      "a bus is redis://[[USER]:PASSWORD@]HOST[:PORT][?channel=NAME]");
-    else if (tls && !load_authorities(t.tls, cafile))
-        r = error_set(err, ERR_INVALID, "no certificates in %s", cafile ? cafile : "the system");
+        r = error_set(err, ERR_INTERNAL, "OpenSSL gives no context");
+    else if (tls && !load_certificates(t.tls, &t.uri))
+        r = error_set(err, ERR_INVALID, "the bus's cafile, certfile or keyfile cannot be used");
     if (r < 0)
         link_target_done(&t);
     else
@@ -156,13 +60,7 @@ int link_target_parse(struct slice rest, bool tls, struct link_target *ret, stru
 
 void link_target_done(struct link_target *t)
 {
-    if (t->password)
-        secret_wipe(t->password, strlen(t->password));
-    free(t->host);
-    free(t->port);
-    free(t->user);
-    free(t->password);
-    free(t->channel);
+    redis_uri_done(&t->uri);
     SSL_CTX_free(t->tls);
     *t = (struct link_target){0};
 }
@@ -203,18 +101,30 @@ void link_works(struct link *l)
     l->backoff_ms = BACKOFF_MIN_MS;
 }
 
-void link_drop(struct link *l, const char *why)
+/* The first time, and once a minute while it lasts. */
+static void log_lost(struct link *l, const char *why)
 {
     struct log_line line;
+    int64_t now = clock_mono_ms();
 
-    if (l->state == LINK_DOWN)
+    if (l->state != LINK_UP && l->logged_ms && now - l->logged_ms < QUIET_MS)
         return;
+    l->logged_ms = now;
     log_begin(&line, LOG_WARN_, "bus-lost");
     log_str(&line, "link", slice_str(l->name));
-    log_str(&line, "server", slice_str(l->target->host));
+    log_str(&line, l->at_sentinel ? "sentinel" : "server", slice_str(l->host));
+    log_str(&line, "port", slice_str(l->port));
     log_str(&line, "reason", slice_str(why));
     log_num(&line, "retry_ms", l->backoff_ms);
     log_end(&line);
+}
+
+void link_drop(struct link *l, const char *why)
+{
+    if (l->state == LINK_DOWN)
+        return;
+    log_lost(l, why);
+    l->drops++;
     hang_up(l);
     /* Not all nodes at the same moment. */
     l->retry_ms =
@@ -240,16 +150,19 @@ static int open_socket(const struct addrinfo *a)
 
 /* The next address at each attempt. Looking up the name may block; this thread has nothing else to
  * do that matters. */
-static void begin_connect(struct link *l)
+static void connect_to(struct link *l, const char *host, const char *port, bool at_sentinel)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *all = NULL;
-    int r = getaddrinfo(l->target->host, l->target->port, &hints, &all);
+    int r = getaddrinfo(host, port, &hints, &all);
     const struct addrinfo *a = all;
     unsigned n = 0;
 
+    snprintf(l->host, sizeof l->host, "%s", host);
+    snprintf(l->port, sizeof l->port, "%s", port);
+    l->at_sentinel = at_sentinel;
     for (const struct addrinfo *i = all; i; i = i->ai_next)
         n++;
-    for (unsigned skip = n ? l->attempts++ % n : 0; skip; skip--)
+    for (unsigned skip = n ? l->attempts % n : 0; skip; skip--)
         a = a->ai_next;
     l->state = LINK_CONNECTING;
     l->deadline_ms = clock_mono_ms() + CONNECT_MS;
@@ -261,23 +174,100 @@ static void begin_connect(struct link *l)
         link_drop(l, r ? gai_strerror(r) : "cannot connect");
 }
 
-static void come_up(struct link *l)
+static void begin_connect(struct link *l)
 {
-    const struct link_target *t = l->target;
-    struct slice with_user[] = {S("AUTH"), slice_str(t->user), slice_str(t->password)};
-    struct slice without[] = {S("AUTH"), slice_str(t->password)};
+    const struct redis_uri *u = &l->target->uri;
+    const struct redis_place *place = &u->places[l->attempts++ % u->places_n];
 
+    connect_to(l, place->host, place->port, u->master != NULL);
+}
+
+/* --- what is said before it is up ------------------------------------------------------------ */
+
+static void ask(struct link *l, const char *a, const char *b, const char *c)
+{
+    struct slice args[] = {slice_str(a), b ? slice_str(b) : slice_of(NULL, 0),
+                           c ? slice_str(c) : slice_of(NULL, 0)};
+
+    l->questions++;
+    link_send(l, 1 + !!b + !!c, args);
+}
+
+static void become_up(struct link *l)
+{
     l->state = LINK_UP;
     l->ups++;
+    l->logged_ms = 0;
     l->heard_ms = l->pinged_ms = clock_mono_ms();
+}
+
+/* RFC-less: AUTH [user] password; a Sentinel is asked for the server, the server for its role (one
+ * that was replaced may take itself for the master until it hears of it). */
+static void come_up(struct link *l)
+{
+    const struct redis_uri *u = &l->target->uri;
+    const struct redis_login *login = l->at_sentinel ? &u->sentinel_login : &u->login;
+
+    l->state = LINK_GREETING;
+    l->questions = 0;
     l->reader = redisReaderCreate();
     if (!l->reader)
         abort();
-    if (t->password && t->user)
-        link_send(l, 3, with_user);
-    else if (t->password)
-        link_send(l, 2, without);
+    if (login->password && login->user)
+        ask(l, "AUTH", login->user, login->password);
+    else if (login->password)
+        ask(l, "AUTH", login->password, NULL);
+    if (l->at_sentinel)
+        ask(l, "SENTINEL", "get-master-addr-by-name", u->master);
+    else if (u->master)
+        ask(l, "ROLE", NULL, NULL);
+    else if (l->questions == 0)
+        become_up(l);
 }
+
+static const char *text_at(const redisReply *reply, size_t i)
+{
+    if (reply->type != REDIS_REPLY_ARRAY || i >= reply->elements ||
+        reply->element[i]->type != REDIS_REPLY_STRING)
+        return NULL;
+    return reply->element[i]->str;
+}
+
+/* "Where is the master?" */
+static void go_to_master(struct link *l, const redisReply *reply)
+{
+    const char *host = text_at(reply, 0), *port = text_at(reply, 1);
+
+    if (!host || !port) {
+        link_drop(l, "the Sentinel does not know the master");
+        return;
+    }
+    hang_up(l);
+    connect_to(l, host, port, false);
+}
+
+static bool is_master(const redisReply *reply)
+{
+    const char *role = text_at(reply, 0);
+
+    return role && strcmp(role, "master") == 0;
+}
+
+static void take_greeting(struct link *l, const redisReply *reply)
+{
+    bool last = --l->questions == 0;
+
+    if (reply->type == REDIS_REPLY_ERROR)
+        link_drop(l, reply->str);
+    else if (last && l->at_sentinel)
+        go_to_master(l, reply);
+    else if (last && l->target->uri.master && !is_master(reply))
+        link_drop(l, "no master any more");
+    else if (last)
+        become_up(l);
+}
+
+/* --- TLS ------------------------------------------------------------------------------------- */
 
 static bool is_address(const char *host)
 {
@@ -291,7 +281,7 @@ static bool is_address(const char *host)
 
 static bool begin_tls(struct link *l)
 {
-    const char *host = l->target->host;
+    const char *host = l->host;
 
     l->ssl = SSL_new(l->target->tls);
     if (!l->ssl || SSL_set_fd(l->ssl, l->fd) != 1)
@@ -357,7 +347,7 @@ void link_tend(struct link *l)
             begin_connect(l);
     } else if (l->state != LINK_UP) {
         if (now >= l->deadline_ms)
-            link_drop(l, "connecting took too long");
+            link_drop(l, l->state == LINK_GREETING ? "no answer" : "connecting took too long");
     } else if (now - l->heard_ms >= SILENT_MS) {
         link_drop(l, "the server is silent");
     } else if (now - MAX(l->heard_ms, l->pinged_ms) >= PING_MS) {
@@ -406,10 +396,15 @@ static ssize_t transmit(struct link *l, const void *p, size_t n)
     return r >= 0 ? r : errno == EAGAIN || errno == EINTR ? 0 : -1;
 }
 
+static bool talks(const struct link *l)
+{
+    return l->state == LINK_UP || l->state == LINK_GREETING;
+}
+
 static void read_some(struct link *l)
 {
     char bytes[16384];
-    ssize_t n = l->state == LINK_UP ? receive(l, bytes, sizeof bytes) : 0;
+    ssize_t n = talks(l) ? receive(l, bytes, sizeof bytes) : 0;
 
     if (n == 0)
         return;
@@ -424,7 +419,7 @@ static void read_some(struct link *l)
 
 static void write_all(struct link *l)
 {
-    while (l->state == LINK_UP && l->out.n) {
+    while (talks(l) && l->out.n) {
         ssize_t n = transmit(l, l->out.p, l->out.n);
 
         if (n < 0)
@@ -451,6 +446,8 @@ int64_t link_due_ms(const struct link *l)
     case LINK_CONNECTING:
     case LINK_HANDSHAKE:
         return l->deadline_ms;
+    case LINK_GREETING:
+        return has_hidden_bytes(l) ? 0 : l->deadline_ms;
     case LINK_UP:
         break;
     }
@@ -476,13 +473,18 @@ redisReply *link_next(struct link *l)
 {
     void *reply = NULL;
 
-    if (l->state != LINK_UP)
-        return NULL;
-    if (redisReaderGetReply(l->reader, &reply) != REDIS_OK) {
-        link_drop(l, "the server does not speak Redis");
-        return NULL;
+    while (talks(l)) {
+        if (redisReaderGetReply(l->reader, &reply) != REDIS_OK) {
+            link_drop(l, "the server does not speak Redis");
+            return NULL;
+        }
+        if (!reply || l->state == LINK_UP)
+            return reply;
+        take_greeting(l, reply);
+        freeReplyObject(reply);
+        reply = NULL;
     }
-    return reply;
+    return NULL;
 }
 
 void link_send(struct link *l, int n, const struct slice *args)

@@ -83,6 +83,16 @@ static int finish_store(struct conf *c, struct error *err)
                      c->file);
 }
 
+/* The rest is lib/bus's to judge (bus_check). */
+static int finish_bus(struct conf *c, struct error *err)
+{
+    if (strcmp(c->bus, "local:") == 0 || strncmp(c->bus, "redis://", 8) == 0 ||
+        strncmp(c->bus, "rediss://", 9) == 0)
+        return 0;
+    return error_set(err, ERR_INVALID,
+                     "%s: bus: \"local:\", \"redis://...\" or \"rediss://...\" is wanted", c->file);
+}
+
 static int finish_listener(struct conf *c, struct conf_listener *l, struct error *err)
 {
     struct in6_addr scratch;
@@ -174,7 +184,8 @@ static int finish(struct conf *c, struct error *err)
         c->data = arena_printf(&c->arena, "%s/%s", cwd ? cwd : "", c->data);
     }
     finish_numbers(c);
-    if ((r = finish_store(c, err)) < 0 || (r = finish_names(c, err)) < 0)
+    if ((r = finish_store(c, err)) < 0 || (r = finish_bus(c, err)) < 0 ||
+        (r = finish_names(c, err)) < 0)
         return r;
     return finish_lists(c, err);
 }

@@ -68,6 +68,7 @@ struct conf {
 
     const char *data;     /* absolute path of the data directory */
     const char *store;    /* "sqlite:/path/file" (absolute) or "mongodb://..." */
+    const char *bus;      /* "local:", "redis://..." or "rediss://..." (bus.h) */
     const char *hostname; /* in greetings and trace headers; the machine's own if not set */
     struct {
         int level; /* enum conf_log_level; the numbers of enum log_level */
@@ -126,6 +127,7 @@ struct conf {
     struct {
         int64_t undelete_window; /* ms */
         unsigned snapshot_after; /* records */
+        int64_t poll_interval;   /* ms */
     } mail;
     struct {
         uint64_t replicas; /* bytes of account states kept in memory while nobody uses them */

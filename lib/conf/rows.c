@@ -72,6 +72,16 @@ const struct conf_row conf_rows[] = {
      .help = "Where mail and accounts are: \"sqlite:FILE\", embedded, for one machine (a relative "
              "path is below data); or \"mongodb://HOST,HOST/DATABASE?OPTIONS\" (also "
              "mongodb+srv), shared by any number of nodes."},
+    {"bus", CONF_STRING, AT(bus), "\"local:\"", .min = 6, .max = 4000, .secret = true,
+     .help = "How nodes tell each other at once that an account has changed; without it they look "
+             "every mail.poll_interval. \"local:\": one machine only; "
+             "\"redis://USER:PASSWORD@HOST:PORT?prefix=NAME\", or rediss:// for TLS, for any "
+             "number of nodes, with the same server and prefix (default \"eider\"; channels are "
+             "the same in all databases of a server, so two clusters need two prefixes). "
+             "With sentinel=NAME the hosts, separated by commas, are Sentinels that know the "
+             "server by NAME (sentinel_user and sentinel_password are for them). For TLS: "
+             "cafile, certfile, keyfile. Special characters in values as %XX. Nothing depends on "
+             "what Redis keeps: it may be lost, or be away, and mail only shows later."},
     {"hostname", CONF_STRING, AT(hostname), "\"\"", .max = 255,
      .help = "Our name in greetings and trace headers. Left out: the machine's own."},
 
@@ -205,6 +215,11 @@ const struct conf_row conf_rows[] = {
      .help = "For how long messages that were expunged are kept; given to new accounts."},
     {"mail.snapshot_after", CONF_UINT, AT(mail.snapshot_after), "256", .min = 16, .max = 65536,
      .help = "Records behind the last snapshot of an account after which a new one is made."},
+    {"mail.poll_interval", CONF_DURATION, AT(mail.poll_interval), "\"20s\"", .min = SECOND,
+     .max = HOUR,
+     .help = "So often an account that a client has open is compared with the store, whatever the "
+             "bus says: for so long a change on another node may go unnoticed while there are no "
+             "hints."},
 
     {"cache", CONF_SECTION, .help = "Memory for what can be read again."},
     {"cache.replicas", CONF_SIZE, AT(cache.replicas), "\"256M\"", .max = 1024 * GIB,

@@ -395,20 +395,34 @@ void value_write_string(const char *s, struct buf *out)
     buf_add_byte(out, '"');
 }
 
-/* "mongodb://user:secret@host" without the secret. */
+/* What stands behind "password=" among the options, up to the next one. */
+static void write_without_options(const char *uri, struct buf *out)
+{
+    static const char name[] = "password=";
+    CLEANUP(buf_done) struct buf masked = buf_make(BUF_MAX_DEFAULT);
+    const char *at;
+
+    while ((at = strstr(uri, name))) {
+        at += strlen(name);
+        buf_add(&masked, uri, (size_t)(at - uri));
+        buf_add_str(&masked, "***");
+        uri = at + strcspn(at, "&");
+    }
+    buf_add_str(&masked, uri);
+    value_write_string(buf_cstr(&masked), out);
+}
+
+/* "mongodb://user:secret@host?password=secret" without the secrets. */
 static void write_masked(const char *uri, struct buf *out)
 {
     const char *start = strstr(uri, "://");
     size_t authority = start ? strcspn(start + 3, "/?") : 0;
     const char *at = start ? memrchr(start + 3, '@', authority) : NULL;
     const char *colon = at ? memchr(start + 3, ':', (size_t)(at - start - 3)) : NULL;
+    CLEANUP_FREE char *masked =
+        colon ? mem_printf("%.*s***%s", (int)(colon + 1 - uri), uri, at) : mem_strdup(uri);
 
-    if (colon) {
-        CLEANUP_FREE char *masked = mem_printf("%.*s***%s", (int)(colon + 1 - uri), uri, at);
-        value_write_string(masked, out);
-    } else {
-        value_write_string(uri, out);
-    }
+    write_without_options(masked, out);
 }
 
 static void write_network(const struct conf_network *net, struct buf *out)

@@ -204,7 +204,7 @@ Test(redis, channels_do_not_hear_each_other)
     struct ear a, b;
 
     start(&s, false);
-    snprintf(uri, sizeof uri, "%s?channel=other%%20one", s.uri);
+    snprintf(uri, sizeof uri, "%s?prefix=other%%20one", s.uri);
     one = open_bus(s.uri);
     two = open_bus(uri);
     ear_open(&a, one, 1);
@@ -284,4 +284,172 @@ Test(redis, an_idle_connection_stays)
     cr_assert_eq(bus_read_counters(bus).gaps, 1);
     bus_close(bus);
     finish(&s);
+}
+
+/* --- Sentinels ------------------------------------------------------------------------------- */
+
+struct sentinels {
+    struct server servers[2]; /* a master, its replica */
+    pid_t pid[3];
+    int port[3];
+    char dir[64], uri[256];
+};
+
+static pid_t spawn(const char *const *words)
+{
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        int null = open("/dev/null", O_RDWR);
+
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        dup2(null, 0);
+        dup2(null, 1);
+        execvp(words[0], (char *const *)words);
+        _exit(127);
+    }
+    cr_assert_gt(pid, 0);
+    return pid;
+}
+
+static void start_replica(struct sentinels *s, int i)
+{
+    char port[16], master[16];
+    const char *words[] = {"redis-server",
+                           "--port",
+                           port,
+                           "--bind",
+                           "127.0.0.1",
+                           "--save",
+                           "",
+                           "--dir",
+                           s->dir,
+                           "--requirepass",
+                           "p@ss",
+                           "--masterauth",
+                           "p@ss",
+                           i ? "--replicaof" : NULL,
+                           "127.0.0.1",
+                           master,
+                           NULL};
+
+    snprintf(port, sizeof port, "%d", s->servers[i].port);
+    snprintf(master, sizeof master, "%d", s->servers[0].port);
+    s->servers[i].pid = spawn(words);
+}
+
+static void start_sentinel(struct sentinels *s, int i)
+{
+    char file[128];
+    FILE *f;
+    const char *words[] = {"redis-server", file, "--sentinel", NULL};
+
+    snprintf(file, sizeof file, "%s/sentinel%d.conf", s->dir, i);
+    f = fopen(file, "w");
+    cr_assert_not_null(f);
+    fprintf(f,
+            "port %d\nbind 127.0.0.1\nrequirepass geheim\ndir %s\n"
+            "sentinel sentinel-pass geheim\n"
+            "sentinel monitor mail 127.0.0.1 %d 2\nsentinel auth-pass mail p@ss\n"
+            "sentinel down-after-milliseconds mail 1000\nsentinel failover-timeout mail 5000\n",
+            s->port[i], s->dir, s->servers[0].port);
+    fclose(f);
+    s->pid[i] = spawn(words);
+}
+
+static void start_sentinels(struct sentinels *s)
+{
+    *s = (struct sentinels){0};
+    log_set_level(LOG_ERROR_);
+    snprintf(s->dir, sizeof s->dir, "/tmp/eider-redis-XXXXXX");
+    cr_assert_not_null(mkdtemp(s->dir));
+    for (int i = 0; i < 2; i++)
+        s->servers[i].port = free_port();
+    for (int i = 0; i < 2; i++)
+        start_replica(s, i);
+    for (int i = 0; i < 3; i++)
+        s->port[i] = free_port();
+    for (int i = 0; i < 3; i++)
+        start_sentinel(s, i);
+    snprintf(s->uri, sizeof s->uri,
+             "redis://:p%%40ss@127.0.0.1:%d,127.0.0.1:%d,127.0.0.1:%d"
+             "?sentinel=mail&sentinel_password=geheim",
+             s->port[0], s->port[1], s->port[2]);
+}
+
+static void finish_sentinels(struct sentinels *s)
+{
+    char command[128];
+
+    for (int i = 0; i < 3; i++) {
+        kill(s->pid[i], SIGKILL);
+        waitpid(s->pid[i], NULL, 0);
+    }
+    for (int i = 0; i < 2; i++)
+        if (s->servers[i].pid)
+            stop(&s->servers[i]);
+    snprintf(command, sizeof command, "rm -r %s", s->dir);
+    cr_assert_eq(system(command), 0);
+}
+
+/* Sentinels must have found each other and the replica before a failover can be. */
+static bool sentinels_are_ready(const struct sentinels *s)
+{
+    char command[256];
+
+    snprintf(command, sizeof command,
+             "redis-cli -p %d -a geheim --no-auth-warning info sentinel 2>/dev/null"
+             " | grep -q 'status=ok.*slaves=1,sentinels=3'",
+             s->port[0]);
+    return system(command) == 0;
+}
+
+Test(redis, I28_sentinels_name_the_server_and_its_successor, .timeout = 110)
+{
+    struct sentinels s;
+    struct bus *here, *there;
+    struct ear a;
+    uint64_t gaps;
+    int64_t end = clock_mono_ms() + 30000;
+
+    start_sentinels(&s);
+    while (!sentinels_are_ready(&s) && clock_mono_ms() < end)
+        usleep(100000);
+    here = open_bus(s.uri);
+    there = open_bus(s.uri);
+    ear_open(&a, there, 1);
+    cr_assert(await_connected(here, true, 30000));
+    cr_assert(await_connected(there, true, 30000));
+    bus_publish(here, 1, 5);
+    cr_assert(ear_await(&a.seq, 5, 5000));
+    gaps = atomic_load(&a.gaps);
+    stop(&s.servers[0]);
+    s.servers[0].pid = 0;
+    cr_assert(await_connected(there, false, 10000));
+    cr_assert(await_connected(here, true, 40000), "the successor is found");
+    cr_assert(await_connected(there, true, 40000));
+    cr_assert_gt(atomic_load(&a.gaps), gaps, "a gap is told");
+    bus_publish(here, 1, 9);
+    cr_assert(ear_await(&a.seq, 9, 5000));
+    cr_assert_gt(bus_read_counters(there).lost, 0);
+    ear_close(&a);
+    bus_close(here);
+    bus_close(there);
+    finish_sentinels(&s);
+}
+
+/* A server that is a replica says so; a Sentinel that does not know the name is no help. */
+Test(redis, only_a_master_will_do)
+{
+    struct sentinels s;
+    struct bus *bus;
+    char uri[256];
+
+    start_sentinels(&s);
+    snprintf(uri, sizeof uri,
+             "redis://:p%%40ss@127.0.0.1:%d?sentinel=other&sentinel_password=geheim", s.port[0]);
+    bus = open_bus(uri);
+    cr_assert_not(await_connected(bus, true, 1500));
+    bus_close(bus);
+    finish_sentinels(&s);
 }

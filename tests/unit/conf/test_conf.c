@@ -109,6 +109,8 @@ Test(conf, mistakes_are_named_with_file_and_line)
         {"data = \"\";", "data: must not be empty"},
         {"data = \"a\\nb\";", "control character"},
         {"store = \"mysql://x\";", "store:"},
+        {"bus = \"amqp://x\";", "bus:"},
+        {"bus = \"local:x\";", "bus:"},
         {"hostname = \"a b\";", "is no host name"},
         {"delivery = { delimiter = \"++\"; };", "longer than 1 bytes"},
         {"delivery = { delimiter = \"a\"; };", "cannot be one"},

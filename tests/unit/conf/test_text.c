@@ -111,3 +111,23 @@ Test(text, passwords_in_uris_are_masked)
     cr_assert_str_eq(buf_cstr(&seen), "\"mongodb://me:***@h1,h2/mail?x=a:b@c\" 0");
     conf_free(c);
 }
+
+static void note_bus(void *context, const char *name, const char *value, bool is_default)
+{
+    if (strcmp(name, "bus") == 0)
+        buf_printf(context, "%s %d", value, is_default);
+}
+
+Test(text, passwords_among_options_are_masked)
+{
+    CLEANUP(buf_done) struct buf seen = buf_make(1000);
+    struct conf *c = NULL;
+
+    cr_assert(conf_parse("bus = \"rediss://a:b@h1,h2?sentinel=m&sentinel_password=geh%26eim"
+                         "&prefix=p\";",
+                         "t", &c, NULL) == 0);
+    conf_each(c, note_bus, &seen);
+    cr_assert_str_eq(buf_cstr(&seen),
+                     "\"rediss://a:***@h1,h2?sentinel=m&sentinel_password=***&prefix=p\" 0");
+    conf_free(c);
+}
