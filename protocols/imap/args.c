@@ -100,6 +100,7 @@ static bool begins(const struct reader *x, const struct rule *rule, size_t at)
     case RULE_WORD:
         return word_here(&there, rule->of, &n) != NULL;
     case RULE_LIST:
+        return c == '(' && (!(rule->flags & RULE_LOOK) || begins(x, rule->of, at + 1));
     case RULE_FLAG_LIST:
         return c == '(';
     case RULE_SECTION:

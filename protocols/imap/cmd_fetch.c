@@ -13,6 +13,7 @@
 #include "lib/base/mem.h"
 #include "protocols/imap/fetch_part.h"
 #include "protocols/imap/impl.h"
+#include "protocols/imap/objectid.h"
 
 #define BATCH 256
 #define SEEN_BATCH_BYTES                                                                           \
@@ -79,7 +80,8 @@ static void add_item(struct fetch *f, enum fetch_word word)
         if (f->items[i].word == word && !f->items[i].section)
             return;
     f->items[f->n_items++] = (struct item){.word = word};
-    f->digest |= word == FETCH_ENVELOPE || word == FETCH_BODY || word == FETCH_BODYSTRUCTURE;
+    f->digest |= word == FETCH_ENVELOPE || word == FETCH_BODY || word == FETCH_BODYSTRUCTURE ||
+                 word == FETCH_PREVIEW || word == FETCH_THREADID;
     f->has_flags |= word == FETCH_FLAGS;
     f->has_modseq |= word == FETCH_MODSEQ;
 }
@@ -424,6 +426,24 @@ static int write_text(struct fetch *f, const char *label, struct slice *in_diges
     return 0;
 }
 
+static void write_objectid(struct buf *out, const char *label, enum objectid_kind kind, uint64_t id)
+{
+    buf_add_str(out, label);
+    buf_add_str(out, " (");
+    objectid_write(out, kind, id);
+    buf_add_byte(out, ')');
+}
+
+static int write_thread(struct fetch *f, const struct message *m, struct buf *out,
+                        struct error *err)
+{
+    int r = fetch_part_need(&f->part, MDIGEST_NO_REFERENCES, err);
+
+    if (r == 0)
+        write_objectid(out, "THREADID", OBJECTID_THREAD, objectid_thread(&f->part.digest, m->id));
+    return r;
+}
+
 static int write_item(struct imap *im, struct fetch *f, const struct item *item, struct error *err)
 {
     const struct message *m = &f->batch[f->at].m;
@@ -453,6 +473,19 @@ static int write_item(struct imap *im, struct fetch *f, const struct item *item,
         buf_add_str(out, "MODSEQ (");
         buf_add_u64(out, m->modseq);
         buf_add_byte(out, ')');
+        return 0;
+    case FETCH_SAVEDATE:
+        buf_add_str(out, "SAVEDATE ");
+        imap_write_date(out, m->saved);
+        return 0;
+    case FETCH_EMAILID:
+        write_objectid(out, "EMAILID", OBJECTID_EMAIL, m->id);
+        return 0;
+    case FETCH_THREADID:
+        return write_thread(f, m, out, err);
+    case FETCH_PREVIEW: /* RFC 8970: it is made when the message comes, LAZY or not */
+        buf_add_str(out, "PREVIEW ");
+        imap_write_string(out, d->preview);
         return 0;
     case FETCH_ENVELOPE:
         return write_text(f, "ENVELOPE ", &d->envelope, MDIGEST_NO_ENVELOPE, out, err);

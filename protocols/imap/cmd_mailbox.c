@@ -5,6 +5,7 @@
 
 #include "lib/base/mem.h"
 #include "protocols/imap/impl.h"
+#include "protocols/imap/objectid.h"
 
 /* --- SELECT ------------------------------------------------------------------------------------
  */
@@ -78,6 +79,9 @@ static void write_selected(struct imap *im)
     buf_printf(out, "* OK [UIDVALIDITY %u] UIDs valid\r\n", box->uidvalidity);
     buf_printf(out, "* OK [UIDNEXT %u] Next UID\r\n", box->sum.uidnext);
     buf_printf(out, "* OK [HIGHESTMODSEQ %" PRIu64 "] Highest\r\n", view_modseq(im->view));
+    buf_add_str(out, "* OK [MAILBOXID ("); /* RFC 8474 section 4.2 */
+    objectid_write(out, OBJECTID_MAILBOX, box->id);
+    buf_add_str(out, ")] Id\r\n");
 }
 
 static bool has_word(const struct arg *list, int word)
@@ -180,6 +184,17 @@ static uint32_t wanted_uses(const struct arg *list)
     return uses;
 }
 
+/* RFC 8474 section 4.1: in the OK of every CREATE */
+static const char *code_mailboxid(struct command *cmd, uint64_t id)
+{
+    CLEANUP(buf_done) struct buf b = buf_make(BUF_MAX_DEFAULT);
+
+    buf_add_str(&b, "MAILBOXID (");
+    objectid_write(&b, OBJECTID_MAILBOX, id);
+    buf_add_byte(&b, ')');
+    return arena_str(&cmd->arena, buf_slice(&b));
+}
+
 int cmd_create(struct imap *im, struct command *cmd)
 {
     struct arg *args = cmd->parsed.args;
@@ -189,11 +204,15 @@ int cmd_create(struct imap *im, struct command *cmd)
         .name = without_trailing_slash(args[0].text),
         .uses = args[1].kind ? wanted_uses(&args[1]) : 0,
     };
+    int r;
 
     /* RFC 6154 section 3: these would be views of other mailboxes, and none can be made */
     if (intent.uses & (USE_ALL | USE_FLAGGED))
         return imap_no(cmd, "USEATTR", "No mailbox of this use can be made");
-    return imap_commit(im, cmd, &intent);
+    r = imap_commit(im, cmd, &intent);
+    if (r == 0)
+        cmd->code = code_mailboxid(cmd, intent.mailbox_id);
+    return r;
 }
 
 int cmd_delete(struct imap *im, struct command *cmd)
@@ -262,7 +281,7 @@ int cmd_unsubscribe(struct imap *im, struct command *cmd)
 /* --- STATUS ------------------------------------------------------------------------------------
  */
 
-static uint64_t status_value(const struct mailbox *box, int word)
+static uint64_t status_value(const struct imap *im, const struct mailbox *box, int word)
 {
     switch (word) {
     case STATUS_MESSAGES:
@@ -275,15 +294,18 @@ static uint64_t status_value(const struct mailbox *box, int word)
         return box->sum.unseen;
     case STATUS_HIGHESTMODSEQ:
         return box->sum.modseq;
+    case STATUS_APPENDLIMIT:
+        return imap_message_max(im);
     default: /* RECENT: I13 */
         return 0;
     }
 }
 
 static const char *const status_names[] = {
-    [STATUS_MESSAGES] = "MESSAGES", [STATUS_RECENT] = "RECENT",
-    [STATUS_UIDNEXT] = "UIDNEXT",   [STATUS_UIDVALIDITY] = "UIDVALIDITY",
-    [STATUS_UNSEEN] = "UNSEEN",     [STATUS_HIGHESTMODSEQ] = "HIGHESTMODSEQ",
+    [STATUS_MESSAGES] = "MESSAGES",   [STATUS_RECENT] = "RECENT",
+    [STATUS_UIDNEXT] = "UIDNEXT",     [STATUS_UIDVALIDITY] = "UIDVALIDITY",
+    [STATUS_UNSEEN] = "UNSEEN",       [STATUS_HIGHESTMODSEQ] = "HIGHESTMODSEQ",
+    [STATUS_MAILBOXID] = "MAILBOXID", [STATUS_APPENDLIMIT] = "APPENDLIMIT",
 };
 
 static void write_status(struct imap *im, const struct mailbox *box, const struct arg *words)
@@ -293,9 +315,18 @@ static void write_status(struct imap *im, const struct mailbox *box, const struc
     buf_add_str(out, "* STATUS ");
     imap_write_mailbox(out, slice_str(box->name));
     buf_add_str(out, " (");
-    for (size_t i = 0; i < words->n; i++)
-        buf_printf(out, "%s%s %" PRIu64, i ? " " : "", status_names[words->items[i].word],
-                   status_value(box, words->items[i].word));
+    for (size_t i = 0; i < words->n; i++) {
+        int word = words->items[i].word;
+
+        buf_printf(out, "%s%s ", i ? " " : "", status_names[word]);
+        if (word != STATUS_MAILBOXID) {
+            buf_add_u64(out, status_value(im, box, word));
+            continue;
+        }
+        buf_add_byte(out, '(');
+        objectid_write(out, OBJECTID_MAILBOX, box->id);
+        buf_add_byte(out, ')');
+    }
     buf_add_str(out, ")\r\n");
 }
 

@@ -2,6 +2,7 @@
 #include "protocols/imap/fetch_part.h"
 
 #include "lib/base/mem.h"
+#include "lib/mime/intake.h"
 
 /* Of a header block larger than this, HEADER.FIELDS sees the beginning. */
 #define HEADER_LOOKED_AT ((uint64_t)4 << 20)
@@ -16,27 +17,33 @@ int fetch_part_content(struct fetch_part *p, struct error *err)
 static int rebuild(struct fetch_part *p, struct error *err)
 {
     CLEANUP(buf_done) struct buf chunk = buf_make(BUF_MAX_DEFAULT);
-    struct mime_parser *parser;
+    CLEANUP(buf_done) struct buf usual = buf_make(BUF_MAX_DEFAULT);
+    struct intake *intake;
+    struct mdigest d;
     uint64_t size;
     int r = fetch_part_content(p, err);
 
     if (r < 0)
         return r;
     size = message_size(p->reader);
-    parser = mime_parser_new(NULL, NULL);
+    intake = intake_new(NULL, NULL, NULL);
     for (uint64_t at = 0; at < size && r == 0; at += CHUNK) {
         buf_reset(&chunk, CHUNK * 2);
         r = message_read(p->reader, at, CHUNK, &chunk, err);
-        mime_parser_feed(parser, buf_slice(&chunk));
+        if (r == 0)
+            r = intake_feed(intake, buf_slice(&chunk));
     }
+    if (r == 0)
+        r = intake_finish(intake, &usual, NULL);
+    if (r == 0)
+        r = mdigest_open(&d, buf_slice(&usual));
     if (r == 0) {
         buf_reset(&p->rebuilt, 0);
-        mdigest_build(&p->rebuilt, mime_parser_finish(parser), (struct slice){0},
-                      &mdigest_caps_none);
+        mdigest_build(&p->rebuilt, intake_root(intake), d.preview, &mdigest_caps_none);
         r = mdigest_open(&p->digest, buf_slice(&p->rebuilt));
         p->complete = r == 0;
     }
-    mime_parser_free(parser);
+    intake_free(intake);
     return r;
 }
 

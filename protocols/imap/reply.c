@@ -4,6 +4,7 @@
  * Handlers return kinds of errors; what a client reads of them is said here, once. The codes are
  * those of RFC 5530 unless another RFC defines one for the very case.
  */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "lib/base/clock.h"
@@ -104,6 +105,9 @@ int imap_no(struct command *cmd, const char *code, const char *fmt, ...)
 static const char *const capabilities[] = {
     "LITERAL+", /* RFC 7888 */
     "CHILDREN", /* RFC 3348 */
+    "OBJECTID", /* RFC 8474 */
+    "PREVIEW",  /* RFC 8970 */
+    "SAVEDATE", /* RFC 8514 */
 };
 
 static void write_login_capabilities(const struct imap *im, struct buf *out)
@@ -129,6 +133,8 @@ void imap_write_capabilities(const struct imap *im, struct buf *out)
     for (size_t i = 0; i < imap_commands_n; i++)
         if (imap_commands[i].capability)
             buf_printf(out, " %s", imap_commands[i].capability);
+    /* RFC 7889 section 3: the same for all mailboxes; after the login it is the account's */
+    buf_printf(out, " APPENDLIMIT=%" PRIu64, imap_message_max(im));
 }
 
 void imap_code_capabilities(const struct imap *im, struct command *cmd)

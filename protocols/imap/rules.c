@@ -136,6 +136,8 @@ static const struct word status_words[] = {
     {"UIDVALIDITY", STATUS_UIDVALIDITY},
     {"UNSEEN", STATUS_UNSEEN},
     {"HIGHESTMODSEQ", STATUS_HIGHESTMODSEQ}, /* RFC 7162 section 3.1.7 */
+    {"MAILBOXID", STATUS_MAILBOXID},         /* RFC 8474 section 4.3 */
+    {"APPENDLIMIT", STATUS_APPENDLIMIT},     /* RFC 7889 section 3.1 */
     {NULL},
 };
 static const struct rule status_inner[] = {
@@ -181,13 +183,25 @@ static const struct rule peek_rules[] = {
     {RULE_PARTIAL, RULE_OPTIONAL | RULE_TIGHT},
     {RULE_END},
 };
+/* RFC 8970 section 3.1. "PREVIEW (CHANGEDSINCE 5)" is the list of FETCH's own modifiers. */
+static const struct word preview_words[] = {{"LAZY", 0}, {NULL}};
+static const struct rule preview_list[] = {
+    {RULE_WORD, RULE_MANY, preview_words, "PREVIEW modifier"},
+    {RULE_END},
+};
+static const struct rule preview_rules[] = {
+    {RULE_LIST, RULE_OPTIONAL | RULE_LOOK, preview_list},
+    {RULE_END},
+};
 #define FETCH_ITEMS                                                                                \
     {"UID", FETCH_UID}, {"FLAGS", FETCH_FLAGS}, {"INTERNALDATE", FETCH_INTERNALDATE},              \
         {"RFC822.SIZE", FETCH_SIZE}, {"MODSEQ", FETCH_MODSEQ}, {"ENVELOPE", FETCH_ENVELOPE},       \
         {"BODYSTRUCTURE", FETCH_BODYSTRUCTURE}, {"BODY", FETCH_BODY, body_rules},                  \
         {"BODY.PEEK", FETCH_BODY_PEEK, peek_rules}, {"RFC822", FETCH_RFC822},                      \
         {"RFC822.HEADER", FETCH_RFC822_HEADER}, {"RFC822.TEXT", FETCH_RFC822_TEXT},                \
-        {"RFC822.PEEK", FETCH_RFC822_PEEK}, {"RFC822.TEXT.PEEK", FETCH_RFC822_TEXT_PEEK},
+        {"RFC822.PEEK", FETCH_RFC822_PEEK}, {"RFC822.TEXT.PEEK", FETCH_RFC822_TEXT_PEEK},          \
+        {"SAVEDATE", FETCH_SAVEDATE}, {"PREVIEW", FETCH_PREVIEW, preview_rules},                   \
+        {"EMAILID", FETCH_EMAILID}, {"THREADID", FETCH_THREADID},
 static const struct word fetch_words[] = {FETCH_ITEMS{NULL}};
 static const struct word fetch_words_alone[] = {
     FETCH_ITEMS{"ALL", FETCH_ALL}, {"FULL", FETCH_FULL}, {"FAST", FETCH_FAST}, {NULL}};

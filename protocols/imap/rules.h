@@ -48,6 +48,8 @@ enum { /* flags of a rule */
        RULE_MANY =
            2, /* once or more, parted by blanks: one node of this kind, items are the matches */
        RULE_TIGHT = 4, /* no blank before it */
+       RULE_LOOK =
+           8, /* an optional LIST: left out unless its first rule can begin behind the "(" */
 };
 
 struct rule {
@@ -152,6 +154,10 @@ enum fetch_word {
     FETCH_CHANGEDSINCE,
     FETCH_RFC822_PEEK, /* RFC 1730 section 6.4.5; Outlook asks for it */
     FETCH_RFC822_TEXT_PEEK,
+    FETCH_SAVEDATE,
+    FETCH_PREVIEW,
+    FETCH_EMAILID,
+    FETCH_THREADID,
 };
 
 enum store_word {
@@ -169,6 +175,8 @@ enum status_word {
     STATUS_UIDVALIDITY,
     STATUS_UNSEEN,
     STATUS_HIGHESTMODSEQ,
+    STATUS_MAILBOXID,
+    STATUS_APPENDLIMIT,
 };
 
 enum search_word {
