@@ -39,7 +39,7 @@ static struct ledger_block *block_new(uint32_t cap)
  * collide on purpose makes 1,024 comparisons, in his own account. */
 static uint32_t slot_of(const struct ledger *l, uint64_t a, uint64_t b)
 {
-    uint64_t x = (l->wide ? a ^ b : a) * 0x9e3779b97f4a7c15u;
+    uint64_t x = (l->key == LEDGER_KEY_AB ? a ^ b : a) * 0x9e3779b97f4a7c15u;
 
     return (uint32_t)(x >> 40) & (SLOTS - 1);
 }
@@ -56,12 +56,12 @@ static void block_index(const struct ledger *l, struct ledger_block *b)
     }
 }
 
-struct ledger *ledger_new(bool wide)
+struct ledger *ledger_new(enum ledger_key key)
 {
     struct ledger *l = NEW(struct ledger);
 
     l->refs = 1;
-    l->wide = wide;
+    l->key = key;
     return l;
 }
 
@@ -93,7 +93,7 @@ struct ledger *ledger_own(struct ledger **l)
 
     if (atomic_load_explicit(&old->refs, memory_order_acquire) == 1)
         return old;
-    copy = ledger_new(old->wide);
+    copy = ledger_new(old->key);
     copy->blocks = mem_realloc(NULL, old->n_blocks, sizeof(struct ledger_block *));
     copy->cap = copy->n_blocks = old->n_blocks;
     for (size_t i = 0; i < old->n_blocks; i++) {
@@ -102,6 +102,7 @@ struct ledger *ledger_own(struct ledger **l)
     }
     copy->start = old->start;
     copy->count = old->count;
+    copy->dropped = old->dropped;
     ledger_unref(old);
     *l = copy;
     return copy;
@@ -139,7 +140,7 @@ void ledger_add(struct ledger *l, struct ledger_entry entry)
 
     b->entries[b->n++] = entry;
     l->count++;
-    if (b->n == LEDGER_BLOCK)
+    if (b->n == LEDGER_BLOCK && l->key != LEDGER_NO_KEY)
         block_index(l, b);
 }
 
@@ -156,6 +157,7 @@ bool ledger_is_stale(const struct ledger *l, int64_t t_ms, size_t max)
 void ledger_prune(struct ledger *l, int64_t t_ms, size_t max)
 {
     while (ledger_is_stale(l, t_ms, max)) {
+        l->dropped = MAX(l->dropped, front(l)->seq);
         l->count--;
         if (++l->start < l->blocks[0]->n)
             continue;
@@ -168,7 +170,7 @@ void ledger_prune(struct ledger *l, int64_t t_ms, size_t max)
 
 static bool is_key(const struct ledger *l, const struct ledger_entry *e, uint64_t a, uint64_t b)
 {
-    return e->a == a && (!l->wide || e->b == b);
+    return e->a == a && (l->key != LEDGER_KEY_AB || e->b == b);
 }
 
 static const struct ledger_entry *find_in(const struct ledger *l, const struct ledger_block *block,
@@ -203,12 +205,29 @@ const struct ledger_entry *ledger_find(const struct ledger *l, uint64_t a, uint6
     return NULL;
 }
 
+static const struct ledger_entry *entry_at(const struct ledger *l, size_t n)
+{
+    size_t at = l->start + n;
+
+    return &l->blocks[at / LEDGER_BLOCK]->entries[at % LEDGER_BLOCK];
+}
+
 const struct ledger_entry *ledger_next(struct ledger_iter *i)
 {
-    size_t at = i->ledger->start + i->n;
+    return i->n < i->ledger->count ? entry_at(i->ledger, i->n++) : NULL;
+}
 
-    if (i->n == i->ledger->count)
-        return NULL;
-    i->n++;
-    return &i->ledger->blocks[at / LEDGER_BLOCK]->entries[at % LEDGER_BLOCK];
+struct ledger_iter ledger_since(const struct ledger *l, uint64_t seq)
+{
+    size_t low = 0, high = l->count;
+
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+
+        if (entry_at(l, mid)->seq <= seq)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return (struct ledger_iter){.ledger = l, .n = low};
 }

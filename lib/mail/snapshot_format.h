@@ -10,7 +10,7 @@
  * stamp: read it and compare.)
  *
  * A manifest is the rest of a state: `head` (mailboxes, their sums and segment lists, values,
- * subscriptions) and `body` (the two ledgers). Both are zstd-packed and bounded on reading.
+ * subscriptions) and `body` (the ledgers). Both are zstd-packed and bounded on reading.
  *
  * Saving: state_compact -> snapshot_plan (with the manifest that is in the store now) ->
  * segment_encode and insert for each item with `write` -> manifest_encode -> store it, guarded ->
@@ -25,7 +25,7 @@
 
 #include "lib/mail/state.h"
 
-#define MANIFEST_VERSION           1
+#define MANIFEST_VERSION           2
 #define SEGMENT_VERSION            1
 #define SEGMENT_STAMP_SHIFT        20
 #define SEGMENT_STAMP(seq, random) ((uint64_t)(seq) << SEGMENT_STAMP_SHIFT | ((random)&0xfffff))

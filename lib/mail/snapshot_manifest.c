@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* Manifests as bytes. Head: account, seq, time, txid, usage, closed, last UIDVALIDITY, the older
  * mark, values, subscriptions, mailboxes with their segments. Body: seq again, deliveries, what is
- * gone. */
+ * gone, and since version 2 what has vanished. */
 #include <stdlib.h>
 
 #include "lib/base/mem.h"
@@ -97,12 +97,29 @@ static void put_ledger(const struct ledger *l, struct buf *out)
     for (struct ledger_iter i = {l}; (e = ledger_next(&i)); before = e->t_ms) {
         buf_add_svarint(out, e->t_ms - before);
         buf_add_be64(out, e->a);
-        if (l->wide) {
+        if (l->key == LEDGER_KEY_AB) {
             buf_add_be64(out, e->b);
             continue;
         }
         buf_add_varint(out, e->b >> 32);
         buf_add_be32(out, (uint32_t)e->b);
+    }
+}
+
+/* Runs of one record differ in the uids alone. */
+static void put_vanished(const struct ledger *l, struct buf *out)
+{
+    const struct ledger_entry *e;
+    struct ledger_entry before = {0};
+
+    buf_add_varint(out, l->dropped);
+    buf_add_varint(out, l->count);
+    for (struct ledger_iter i = {l}; (e = ledger_next(&i)); before = *e) {
+        buf_add_varint(out, e->seq - before.seq);
+        buf_add_svarint(out, e->t_ms - before.t_ms);
+        buf_add_svarint(out, (int64_t)(e->a - before.a));
+        buf_add_varint(out, e->b >> 32);
+        buf_add_varint(out, (uint32_t)e->b - (e->b >> 32));
     }
 }
 
@@ -117,6 +134,7 @@ int manifest_encode(const struct snapshot_plan *plan, struct manifest_mark older
     buf_add_varint(&raw_body, plan->st->seq);
     put_ledger(plan->st->deliveries, &raw_body);
     put_ledger(plan->st->gone, &raw_body);
+    put_vanished(plan->st->vanished, &raw_body);
     if (buf_full(&raw_head) || buf_full(&raw_body))
         return error_set(err, ERR_LIMIT, "the account is too large for a manifest");
     pack(MANIFEST_VERSION, &raw_head, head);
@@ -268,9 +286,34 @@ static void get_ledger(struct cursor *in, struct ledger *l, size_t max)
 
         in->bad |= (i && later < 0) || __builtin_add_overflow(e.t_ms, later, &e.t_ms);
         e.a = cursor_be64(in);
-        e.b = l->wide ? cursor_be64(in) : (uint64_t)cursor_u32(in) << 32;
-        if (!l->wide)
+        e.b = l->key == LEDGER_KEY_AB ? cursor_be64(in) : (uint64_t)cursor_u32(in) << 32;
+        if (l->key != LEDGER_KEY_AB)
             e.b |= cursor_be32(in);
+        if (!in->bad)
+            ledger_add(l, e);
+    }
+}
+
+static void get_vanished(struct cursor *in, struct ledger *l, uint64_t seq)
+{
+    struct ledger_entry e = {0};
+    uint64_t n;
+
+    l->dropped = cursor_varint(in);
+    n = cursor_varint(in);
+    in->bad |= n > VANISHED_MAX || l->dropped > seq;
+    for (uint64_t i = 0; i < n && !in->bad; i++) {
+        uint64_t later = cursor_varint(in), first, last;
+        int64_t t_later = cursor_svarint(in);
+
+        in->bad |= later > seq - e.seq || (i && t_later < 0) ||
+                   __builtin_add_overflow(e.t_ms, t_later, &e.t_ms);
+        e.seq += later;
+        e.a += (uint64_t)cursor_svarint(in);
+        first = cursor_u32(in);
+        last = first + cursor_u32(in);
+        in->bad |= e.seq < l->dropped || !first || last > UINT32_MAX;
+        e.b = first << 32 | last;
         if (!in->bad)
             ledger_add(l, e);
     }
@@ -295,6 +338,11 @@ static int decode_into(struct manifest *m, struct slice head, struct slice body,
     in.bad |= cursor_varint(&in) != m->st->seq;
     get_ledger(&in, m->st->deliveries, DELIVERIES_MAX);
     get_ledger(&in, m->st->gone, GONE_MAX);
+    /* version 1 knew nothing of it: nothing is known up to here */
+    if (body.p[0] == 1)
+        m->st->vanished->dropped = m->st->seq;
+    else
+        get_vanished(&in, m->st->vanished, m->st->seq);
     if (in.bad || cursor_left(&in))
         return damaged(WHAT, err);
     return 0;

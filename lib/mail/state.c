@@ -290,8 +290,9 @@ struct state *state_new_empty(uint64_t account)
     st->account = account;
     st->subscribed = names_new();
     st->values = values_new();
-    st->deliveries = ledger_new(true);
-    st->gone = ledger_new(false);
+    st->deliveries = ledger_new(LEDGER_KEY_AB);
+    st->gone = ledger_new(LEDGER_KEY_A);
+    st->vanished = ledger_new(LEDGER_NO_KEY);
     st->flagsets = flagsets_new();
     return st;
 }
@@ -311,6 +312,7 @@ struct state *state_copy(const struct state *old)
     values_ref(st->values);
     ledger_ref(st->deliveries);
     ledger_ref(st->gone);
+    ledger_ref(st->vanished);
     flagsets_ref(st->flagsets);
     return st;
 }
@@ -333,6 +335,7 @@ void state_unref(struct state *st)
     values_unref(st->values);
     ledger_unref(st->deliveries);
     ledger_unref(st->gone);
+    ledger_unref(st->vanished);
     flagsets_unref(st->flagsets);
     free(st);
 }
@@ -485,11 +488,43 @@ void state_each_gone(const struct state *st,
         f(ctx, e->a, e->t_ms, (uint32_t)(e->b >> 32));
 }
 
+static int range_order(const void *a, const void *b)
+{
+    const struct uid_range *x = a, *y = b;
+
+    return (x->first > y->first) - (x->first < y->first);
+}
+
+bool state_vanished(const struct state *st, uint64_t mailbox, uint64_t since, struct uidset *ret)
+{
+    const struct mailbox *box = state_mailbox(st, mailbox);
+    VEC(struct uid_range) found = {0};
+    const struct ledger_entry *e;
+
+    if (!box || since >= box->expunged)
+        return true;
+    if (since < st->vanished->dropped) {
+        if (box->sum.uidnext > 1)
+            uidset_add_range(ret, 1, box->sum.uidnext - 1);
+        return false;
+    }
+    for (struct ledger_iter i = ledger_since(st->vanished, since); (e = ledger_next(&i));)
+        if (e->a == mailbox)
+            *VEC_PUSH(&found) = (struct uid_range){(uint32_t)(e->b >> 32), (uint32_t)e->b};
+    if (found.n)
+        qsort(found.items, found.n, sizeof *found.items, range_order);
+    for (size_t i = 0; i < found.n; i++)
+        uidset_add_range(ret, found.items[i].first, found.items[i].last);
+    VEC_DONE(&found);
+    return true;
+}
+
 size_t state_bytes(const struct state *st)
 {
     size_t bytes = sizeof *st + 4096; /* with the empty flagset table */
 
-    bytes += (st->deliveries->count + st->gone->count) * sizeof(struct ledger_entry);
+    bytes += (st->deliveries->count + st->gone->count + st->vanished->count) *
+             sizeof(struct ledger_entry);
     bytes += names_bytes(st->subscribed) + values_bytes(st->values);
     bytes += flagsets_count(st->flagsets) * 256;
     for (size_t i = 0; i < st->n_mailboxes; i++) {

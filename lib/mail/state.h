@@ -77,6 +77,7 @@ struct state {
     struct names *subscribed;  /* names, sorted (state_subscribed) */
     struct values *values;     /* account values: quota, retention, ... (state_value) */
     struct ledger *deliveries, *gone; /* delivery hashes; messages in the undelete window */
+    struct ledger *vanished;          /* uids that left their mailbox (state_vanished) */
     uint32_t last_uidvalidity;        /* last given */
 };
 
@@ -107,6 +108,10 @@ bool state_gone(const struct state *st, uint64_t message, int64_t *ret_t_ms, uin
 void state_each_gone(const struct state *st,
                      void (*f)(void *ctx, uint64_t message, int64_t t_ms, uint32_t size),
                      void *ctx);
+/* The uids that left a mailbox by a record above `since`, added to *ret (I11). False: that is not
+ * known any more (VANISHED_WINDOW_MS, VANISHED_MAX), and *ret has all uids that were ever given
+ * there; who asks takes away those that are there. A mailbox that does not exist has none. */
+bool state_vanished(const struct state *st, uint64_t mailbox, uint64_t since, struct uidset *ret);
 /* Bytes of memory that only this state is sure to hold, about (for limits on idle replicas). */
 size_t state_bytes(const struct state *st);
 
@@ -157,12 +162,14 @@ void mailbox_compare_needs(const struct mailbox *old, const struct mailbox *now,
 #define DELIVERY_WINDOW_MS ((int64_t)3 * 24 * 3600 * 1000)
 #define UNDELETE_WINDOW_MS                                                                         \
     ((int64_t)24 * 3600 * 1000) /* unless the value "undelete.ms" says other */
-#define UNDELETE_MAX_MS ((int64_t)30 * 24 * 3600 * 1000)
-/* Of the two ledgers only the newest so many are kept, so that a manifest stays small: beyond it
- * the windows get shorter. */
+#define UNDELETE_MAX_MS    ((int64_t)30 * 24 * 3600 * 1000)
+#define VANISHED_WINDOW_MS ((int64_t)30 * 24 * 3600 * 1000)
+/* Of the ledgers only the newest so many are kept, so that a manifest stays small: beyond it
+ * the windows get shorter. VANISHED_MAX: ranges of uids, of all mailboxes together. */
 #ifndef DELIVERIES_MAX
 #define DELIVERIES_MAX 250000u
 #define GONE_MAX       250000u
+#define VANISHED_MAX   100000u
 #endif
 
 /* Which unloaded segments folding `rec` on `st` would touch: calls need(ctx, mailbox, first uid,

@@ -55,8 +55,10 @@ static void dump_ledger(const struct ledger *l, const char *name, struct buf *ou
     const struct ledger_entry *e;
 
     for (struct ledger_iter i = {l}; (e = ledger_next(&i));)
-        buf_printf(out, "%s %016" PRIx64 " %016" PRIx64 " t=%" PRId64 "\n", name, e->a, e->b,
-                   e->t_ms);
+        buf_printf(out, "%s %016" PRIx64 " %016" PRIx64 " t=%" PRId64 " seq=%" PRIu64 "\n", name,
+                   e->a, e->b, e->t_ms, e->seq);
+    if (l->dropped)
+        buf_printf(out, "%s dropped=%" PRIu64 "\n", name, l->dropped);
 }
 
 void state_dump(const struct state *st, struct buf *out)
@@ -77,6 +79,7 @@ void state_dump(const struct state *st, struct buf *out)
         dump_mailbox(st->mailboxes[i], out);
     dump_ledger(st->deliveries, "delivery", out);
     dump_ledger(st->gone, "gone", out);
+    dump_ledger(st->vanished, "vanished", out);
 }
 
 static bool recount_mailbox(const struct mailbox *box, struct error *err)

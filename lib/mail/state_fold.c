@@ -3,7 +3,8 @@
  *
  *   - The time of a state never goes back (a record's t_ms is only what its writer knew), so that
  *     what has fallen out of a window stays out.
- *   - Of deliveries and of what is gone only the newest DELIVERIES_MAX and GONE_MAX are kept.
+ *   - Of deliveries, of what is gone and of what has vanished only the newest DELIVERIES_MAX,
+ *     GONE_MAX and VANISHED_MAX are kept.
  *
  * To add an op, see record.c; its meaning is a row in `appliers`. */
 #include "lib/mail/state_impl.h"
@@ -147,6 +148,20 @@ static void take_from_chunk(void *ctx, struct mailbox *box, struct chunk *c)
     for (; at < c->n; at++)
         keep_row(c, kept++, at);
     c->n = (uint32_t)kept;
+}
+
+/* For those who know the mailbox as it was before (QRESYNC). */
+static void note_vanished(struct state *st, const struct mailbox *box, const struct uidset *uids)
+{
+    struct ledger *l = ledger_own(&st->vanished);
+
+    for (size_t i = 0; i < uids->n; i++)
+        ledger_add(l, (struct ledger_entry){
+                          .a = box->id,
+                          .b = (uint64_t)uids->items[i].first << 32 | uids->items[i].last,
+                          .t_ms = st->t_ms,
+                          .seq = st->seq,
+                      });
 }
 
 static uint64_t take(struct state *st, struct mailbox *box, const struct uidset *uids, bool gone)
@@ -338,6 +353,7 @@ static int apply_expunge(struct application *a)
         return does_not_apply(a->st, "a segment is not loaded", a->err);
     if (take(a->st, a->box, &a->op->uids, true) != uidset_count(&a->op->uids))
         return does_not_apply(a->st, "a message that is not there is expunged", a->err);
+    note_vanished(a->st, a->box, &a->op->uids);
     return 0;
 }
 
@@ -371,8 +387,10 @@ static int apply_transfer(struct application *a)
     if (fits)
         each_chunk(a->box, &op->uids, false, gather_chunk, &g);
     if (fits && g.messages.n == n) {
-        if (op->kind == OP_MOVE)
+        if (op->kind == OP_MOVE) {
             take(a->st, a->box, &op->uids, false);
+            note_vanished(a->st, a->box, &op->uids);
+        }
         for (size_t i = 0; i < n; i++) {
             g.messages.items[i].uid = op->uid + (uint32_t)i;
             put(a->st, target, &g.messages.items[i]);
@@ -394,6 +412,7 @@ static int apply_close(struct application *a)
     st->subscribed = names_new();
     st->values = values_new();
     ledger_clear(ledger_own(&st->gone));
+    ledger_clear(ledger_own(&st->vanished));
     st->used_bytes = st->used_messages = 0;
     st->closed = true;
     return 0;
@@ -456,6 +475,7 @@ int state_end(struct state *work, const struct record *rec, struct error *err)
 {
     prune(&work->deliveries, work->t_ms - DELIVERY_WINDOW_MS, DELIVERIES_MAX);
     prune(&work->gone, work->t_ms - state_undelete_ms(work), GONE_MAX);
+    prune(&work->vanished, work->t_ms - VANISHED_WINDOW_MS, VANISHED_MAX);
     memcpy(work->txid, rec->txid, TXID_SIZE);
     for (size_t i = 0; i < rec->n_sums; i++) {
         struct mailbox *box = state_own_mailbox(work, rec->sums[i].mailbox);

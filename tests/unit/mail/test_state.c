@@ -29,8 +29,34 @@ static void hold(struct held *h, struct state *st)
         state_dump(st, &h->dump);
 }
 
-static void run(uint64_t seed, int steps, uint64_t quota)
+struct vanishing {
+    unsigned exact, forgotten;
+};
+
+/* Who knows `old` learns of everything that has left since; what is reported is not there. */
+static void check_vanished(const struct state *old, const struct state *now, struct vanishing *v)
 {
+    for (size_t i = 0; i < now->n_mailboxes; i++) {
+        const struct mailbox *box = now->mailboxes[i], *then = state_mailbox(old, box->id);
+        CLEANUP(uidset_done) struct uidset gone = {0};
+        struct message m, there;
+        bool exact = state_vanished(now, box->id, old->seq, &gone);
+
+        v->exact += exact && gone.n;
+        v->forgotten += !exact;
+        for (struct mailbox_iter at = mailbox_iter(box, 0); exact && mailbox_next(&at, &m);)
+            cr_assert(!uidset_has(&gone, m.uid), "uid %u is there", m.uid);
+        if (!then)
+            continue;
+        for (struct mailbox_iter at = mailbox_iter(then, 0); mailbox_next(&at, &m);)
+            if (!mailbox_find(box, m.uid, &there))
+                cr_assert(uidset_has(&gone, m.uid), "uid %u left unseen", m.uid);
+    }
+}
+
+static struct vanishing run(uint64_t seed, int steps, uint64_t quota)
+{
+    struct vanishing v = {0};
     struct held held[HELD] = {0};
     struct state *alone = state_new_empty(77), *shared = state_new_empty(77);
     struct world w;
@@ -54,6 +80,9 @@ static void run(uint64_t seed, int steps, uint64_t quota)
         world_fold(&w, &alone);
         hold(&held[world_draw(&w, HELD)], shared);
         world_fold(&w, &shared);
+        for (size_t k = 0; k < HELD; k += 4)
+            if (held[k].st)
+                check_vanished(held[k].st, shared, &v);
         check_same_dump(alone, w.st, "folded in place");
         check_same_dump(shared, w.st, "folded by copying");
     }
@@ -62,12 +91,27 @@ static void run(uint64_t seed, int steps, uint64_t quota)
     state_unref(alone);
     state_unref(shared);
     world_done(&w);
+    return v;
 }
 
 Test(state, I1_I2_I4_I5_I6_I15_I16_I19_I20_random_records_agree_with_arrays, .timeout = 250)
 {
     for (uint64_t seed = 1; seed <= 12; seed++)
         run(seed, 150, 0);
+}
+
+Test(state, I11_all_that_left_a_mailbox_is_told_also_when_it_is_forgotten, .timeout = 250)
+{
+    struct vanishing all = {0};
+
+    for (uint64_t seed = 80; seed <= 83; seed++) {
+        struct vanishing v = run(seed, 150, 0);
+
+        all.exact += v.exact;
+        all.forgotten += v.forgotten;
+    }
+    cr_assert(all.exact > 100 && all.forgotten > 100, "%u exact, %u forgotten", all.exact,
+              all.forgotten);
 }
 
 Test(state, I26_quota_is_never_passed, .timeout = 250)
