@@ -166,7 +166,7 @@ static void write_entry(struct listing *l, size_t at, bool childinfo)
         if (e->box->uses & uses[i].use)
             write_attribute(out, &first, uses[i].name);
     buf_add_str(out, ") \"/\" ");
-    imap_write_mailbox(out, e->name);
+    imap_write_mailbox(l->im, out, e->name);
     if (childinfo)
         buf_add_str(out, " (\"CHILDINFO\" (\"SUBSCRIBED\"))");
     buf_add_str(out, "\r\n");
@@ -295,7 +295,7 @@ int cmd_lsub(struct imap *im, struct command *cmd)
         if (!matches(&l, e->name) || !(e->subscribed || (percent && e->below)))
             continue;
         buf_printf(&im->s.out, "* LSUB (%s) \"/\" ", e->subscribed ? "" : "\\Noselect");
-        imap_write_mailbox(&im->s.out, e->name);
+        imap_write_mailbox(im, &im->s.out, e->name);
         buf_add_str(&im->s.out, "\r\n");
     }
     VEC_DONE(&l.entries.v);

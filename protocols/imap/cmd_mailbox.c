@@ -313,7 +313,7 @@ static void write_status(struct imap *im, const struct mailbox *box, const struc
     struct buf *out = &im->s.out;
 
     buf_add_str(out, "* STATUS ");
-    imap_write_mailbox(out, slice_str(box->name));
+    imap_write_mailbox(im, out, slice_str(box->name));
     buf_add_str(out, " (");
     for (size_t i = 0; i < words->n; i++) {
         int word = words->items[i].word;

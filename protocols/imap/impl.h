@@ -99,7 +99,13 @@ struct command {
     const struct rule *more_rules;
 };
 
-enum imap_enabled { ENABLED_CONDSTORE = 1 };
+/* What ENABLE has switched on (RFC 5161). */
+enum imap_enabled {
+    ENABLED_CONDSTORE = 1,
+    ENABLED_QRESYNC = 2, /* never without CONDSTORE */
+    ENABLED_UTF8 = 4,    /* UTF8=ACCEPT */
+    ENABLED_REV2 = 8,    /* IMAP4rev2 */
+};
 
 struct imap_service {
     struct session_service service;
@@ -160,8 +166,10 @@ int imap_no(struct command *cmd, const char *code, const char *fmt, ...) PRINTF_
 void imap_write_capabilities(const struct imap *im, struct buf *out);
 /* cmd->code of a login's OK: the capabilities, which change with it. */
 void imap_code_capabilities(const struct imap *im, struct command *cmd);
-/* A mailbox name (UTF-8) in modified UTF-7, quoted. */
-void imap_write_mailbox(struct buf *out, struct slice name);
+/* Strings and names to this client may be UTF-8 (RFC 6855, RFC 9051). */
+bool imap_takes_utf8(const struct imap *im);
+/* A mailbox name (UTF-8), quoted: in modified UTF-7 unless the client takes UTF-8. */
+void imap_write_mailbox(const struct imap *im, struct buf *out, struct slice name);
 /* Any bytes without NUL: quoted, or a literal. */
 void imap_write_string(struct buf *out, struct slice s);
 /* "FLAGS (\Seen $Work)" */

@@ -149,13 +149,18 @@ void imap_code_capabilities(const struct imap *im, struct command *cmd)
 /* --- values ------------------------------------------------------------------------------------
  */
 
-void imap_write_string(struct buf *out, struct slice s)
+static bool quotable(struct slice s, bool utf8)
 {
     bool plain = s.n <= 1000;
 
     for (size_t i = 0; i < s.n && plain; i++)
-        plain = s.p[i] >= ' ' && s.p[i] < 0x7f;
-    if (!plain) {
+        plain = s.p[i] >= ' ' && s.p[i] != 0x7f && (s.p[i] < 0x80 || utf8);
+    return plain && (!utf8 || utf8_valid(s));
+}
+
+static void write_string(struct buf *out, struct slice s, bool utf8)
+{
+    if (!quotable(s, utf8)) {
         buf_printf(out, "{%zu}\r\n", s.n);
         buf_add_slice(out, s);
         return;
@@ -169,10 +174,24 @@ void imap_write_string(struct buf *out, struct slice s)
     buf_add_byte(out, '"');
 }
 
-void imap_write_mailbox(struct buf *out, struct slice name)
+void imap_write_string(struct buf *out, struct slice s)
+{
+    write_string(out, s, false);
+}
+
+bool imap_takes_utf8(const struct imap *im)
+{
+    return im->enabled & (ENABLED_UTF8 | ENABLED_REV2);
+}
+
+void imap_write_mailbox(const struct imap *im, struct buf *out, struct slice name)
 {
     CLEANUP(buf_done) struct buf b = buf_make(BUF_MAX_DEFAULT);
 
+    if (imap_takes_utf8(im)) {
+        write_string(out, name, true);
+        return;
+    }
     if (mutf7_encode(&b, name) < 0)
         buf_add_slice(&b, name); /* not UTF-8: cannot be, names are checked when they are made */
     imap_write_string(out, buf_slice(&b));
