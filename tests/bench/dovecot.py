@@ -26,17 +26,23 @@ def wait_port(port, seconds=20):
 
 
 class Dovecot:
-    """mail_format: sdbox or maildir; fsync: optimized (Dovecot's default) or always."""
+    """mail_format: sdbox or maildir; fsync: optimized (Dovecot's default), always or never;
+    processes: of one kind, one for each IMAP connection."""
 
-    def __init__(self, mail_format='sdbox', fsync='optimized', password='secret', folder=None):
+    def __init__(self, mail_format='sdbox', fsync='optimized', password='secret', folder=None,
+                 processes=200):
         self.folder = pathlib.Path(folder or tempfile.mkdtemp(prefix='dovecot-'))
         self.lmtp, self.imap = free_port(), free_port()
-        self.password = password
+        self.mail_format, self.password, self.processes = mail_format, password, processes
         user = pwd.getpwnam('nobody')
         mail = self.folder / 'mail'
         mail.mkdir(parents=True)
         os.chown(mail, user.pw_uid, user.pw_gid)
         os.chmod(self.folder, 0o755)
+        self.start(fsync)
+
+    def start(self, fsync):
+        user, mail = pwd.getpwnam('nobody'), self.folder / 'mail'
         conf = self.folder / 'dovecot.conf'
         conf.write_text(f'''
 base_dir = {self.folder}/run
@@ -52,10 +58,10 @@ mail_uid = {user.pw_uid}
 mail_gid = {user.pw_gid}
 default_internal_user = dovecot
 default_login_user = dovenull
-mail_location = {mail_format}:{mail}/%u
+mail_location = {self.mail_format}:{mail}/%u
 mail_fsync = {fsync}
 lmtp_save_to_detail_mailbox = no
-default_process_limit = 200
+default_process_limit = {self.processes}
 default_client_limit = 3000
 namespace inbox {{
   inbox = yes
@@ -63,7 +69,7 @@ namespace inbox {{
 }}
 passdb {{
   driver = static
-  args = password={password}
+  args = password={self.password}
 }}
 userdb {{
   driver = static
@@ -89,6 +95,9 @@ service imap-login {{
 service stats {{
   client_limit = 3000
 }}
+protocol imap {{
+  mail_max_userip_connections = 0
+}}
 protocol lmtp {{
   postmaster_address = postmaster@bench.example
 }}
@@ -110,12 +119,19 @@ protocol lmtp {{
                 pass
         return out
 
-    def stop(self):
+    def end(self):
         self.process.terminate()
         try:
             self.process.wait(20)
         except subprocess.TimeoutExpired:
             self.process.kill()
+
+    def restart(self, fsync):
+        self.end()
+        self.start(fsync)
+
+    def stop(self):
+        self.end()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -3,6 +3,7 @@
 """Makes mail for measurements, always the same.
 
     make_mail.py texts DIR      200 plain texts of 6 kB
+    make_mail.py short DIR      200 plain texts of 1.5-3 kB
     make_mail.py mix DIR        200 messages: 60 % text of 1-6 kB, 25 % alternative with 5-40 kB of
                                 HTML, 15 % with an attachment of 20 kB-1.5 MB
 """
@@ -79,7 +80,9 @@ def main(kind, folder):
     rnd, folder = random.Random(kind), pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(200):
-        if kind == 'texts' or i % 20 < 12:
+        if kind == 'short':
+            mail = plain(rnd, i, rnd.randint(200, 1700))
+        elif kind == 'texts' or i % 20 < 12:
             mail = plain(rnd, i, 4600 if kind == 'texts' else rnd.randint(200, 4600))
         elif i % 20 < 17:
             mail = alternative(rnd, i, rnd.randint(5000, 40000))
