@@ -27,6 +27,7 @@ static const char *const kind_names[] = {
     [RULE_NUMBER] = "a number",
     [RULE_NUMBER64] = "a number",
     [RULE_SET] = "a sequence set",
+    [RULE_RANGE] = "a range like 1:10 or -1:-10",
     [RULE_FLAGS] = "flags",
     [RULE_FLAG_LIST] = "a list of flags",
     [RULE_DATE] = "a date like 1-Feb-1994",
@@ -113,7 +114,9 @@ static bool begins(const struct reader *x, const struct rule *rule, size_t at)
     case RULE_DATE_TIME:
         return c == '"' || (c == '{' && rule->kind == RULE_STRING);
     case RULE_SET:
-        return byte_is_digit(c) || c == '*';
+        return byte_is_digit(c) || c == '*' || c == '$';
+    case RULE_RANGE:
+        return byte_is_digit(c) || c == '-';
     case RULE_NUMBER:
     case RULE_NUMBER64:
         return byte_is_digit(c);
@@ -191,6 +194,8 @@ static enum parse_result parse_one(struct reader *x, const struct rule *rule, st
         return number(x, arg, INT64_MAX, what);
     case RULE_SET:
         return read_set(x, arg, what);
+    case RULE_RANGE:
+        return read_range(x, arg, what);
     case RULE_FLAGS:
         return read_flags(x, arg, false);
     case RULE_FLAG_LIST:

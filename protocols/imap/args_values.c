@@ -219,6 +219,14 @@ static bool set_number(struct reader *x, uint32_t *ret)
     return true;
 }
 
+static bool set_range(struct reader *x, struct seq_range *ret)
+{
+    if (!set_number(x, &ret->first))
+        return false;
+    ret->last = ret->first;
+    return !reader_byte(x, ':') || set_number(x, &ret->last);
+}
+
 enum parse_result read_set(struct reader *x, struct arg *arg, const char *what)
 {
     CLEANUP_FREE void *items = NULL;
@@ -227,28 +235,41 @@ enum parse_result read_set(struct reader *x, struct arg *arg, const char *what)
     for (;;) {
         struct seq_range range;
 
-        if (!set_number(x, &range.first))
+        if (reader_byte(x, '$')) {
+            arg->set.saved = true;
+        } else if (!set_range(x, &range)) {
             return reader_wrong(x, what);
-        range.last = range.first;
-        if (reader_peek(x, 0) == ':') {
-            x->pos++;
-            if (!set_number(x, &range.last))
-                return reader_wrong(x, what);
+        } else {
+            if (n == x->limits->set)
+                return reader_over(x, "ranges in a set", x->limits->set);
+            if (n == cap) {
+                cap = cap ? cap * 2 : 4;
+                items = mem_realloc(items, cap, sizeof range);
+            }
+            ((struct seq_range *)items)[n++] = range;
         }
-        if (n == x->limits->set)
-            return reader_over(x, "ranges in a set", x->limits->set);
-        if (n == cap) {
-            cap = cap ? cap * 2 : 4;
-            items = mem_realloc(items, cap, sizeof range);
-        }
-        ((struct seq_range *)items)[n++] = range;
-        if (reader_peek(x, 0) != ',')
+        if (!reader_byte(x, ','))
             break;
-        x->pos++;
     }
     arg->set.items = arena_array(x->arena, n, sizeof(struct seq_range));
-    memcpy(arg->set.items, items, n * sizeof(struct seq_range));
+    if (n)
+        memcpy(arg->set.items, items, n * sizeof(struct seq_range));
     arg->set.n = n;
+    return PARSE_OK;
+}
+
+/* RFC 9394 section 4: both ends are of one sign, none is 0, and their order does not matter. */
+enum parse_result read_range(struct reader *x, struct arg *arg, const char *what)
+{
+    bool minus = reader_byte(x, '-');
+    uint64_t a, b;
+
+    if (!reader_digits(x, UINT32_MAX, &a) || a == 0 || !reader_byte(x, ':') ||
+        (minus && !reader_byte(x, '-')) || !reader_digits(x, UINT32_MAX, &b) || b == 0)
+        return reader_wrong(x, what);
+    arg->range.first = (uint32_t)MIN(a, b);
+    arg->range.last = (uint32_t)MAX(a, b);
+    arg->range.from_end = minus;
     return PARSE_OK;
 }
 

@@ -14,6 +14,7 @@
 #include "protocols/imap/fetch_part.h"
 #include "protocols/imap/impl.h"
 #include "protocols/imap/objectid.h"
+#include "protocols/imap/search_return.h"
 
 #define BATCH 256
 #define SEEN_BATCH_BYTES                                                                           \
@@ -39,6 +40,7 @@ struct fetch {
     size_t n_items;
     bool digest, sets_seen, has_flags, has_modseq; /* what the items ask for */
     uint64_t changed_since;
+    const struct arg *part_of; /* PARTIAL: its range */
     struct uidset uids;
     size_t range; /* first range of uids not looked at yet */
 
@@ -162,6 +164,21 @@ static int add_word(struct imap *im, struct fetch *f, struct command *cmd, const
     return 0;
 }
 
+static int add_modifier(struct imap *im, struct fetch *f, struct command *cmd,
+                        const struct arg *modifier)
+{
+    if (modifier->word == FETCH_PARTIAL) {
+        if (f->part_of)
+            return imap_bad(cmd, "PARTIAL once");
+        f->part_of = &modifier->items[0];
+        return 0;
+    }
+    f->changed_since = modifier->items[0].number; /* RFC 7162 section 3.1.4.1 */
+    imap_enable_condstore(im);
+    add_item(f, FETCH_MODSEQ);
+    return 0;
+}
+
 static int read_items(struct imap *im, struct fetch *f, struct command *cmd)
 {
     const struct arg *args = cmd->parsed.args, *choice = &args[1];
@@ -174,12 +191,28 @@ static int read_items(struct imap *im, struct fetch *f, struct command *cmd)
         add_item(f, FETCH_UID);
     for (size_t i = 0; i < n && r == 0; i++)
         r = add_word(im, f, cmd, list ? &list->items[i] : choice);
-    if (args[2].kind) { /* CHANGEDSINCE: RFC 7162 section 3.1.4.1 */
-        f->changed_since = args[2].items[0].items[0].items[0].number;
-        imap_enable_condstore(im);
-        add_item(f, FETCH_MODSEQ);
-    }
+    for (size_t i = 0; args[2].kind && i < args[2].items[0].n && r == 0; i++)
+        r = add_modifier(im, f, cmd, &args[2].items[0].items[i]);
     return r;
+}
+
+/* RFC 9394 section 3.3: of the set's messages that are there, and that other modifiers leave, those
+ * at the positions asked for. */
+static void cut_to_part(struct imap *im, struct fetch *f)
+{
+    CLEANUP(uidset_done) struct uidset all = f->uids;
+    CLEANUP(uidset_done) struct uidset present = {0};
+    struct message m;
+    uint32_t seq;
+    bool gone;
+
+    f->uids = (struct uidset){0};
+    if (!all.n)
+        return;
+    for (struct view_iter i = view_each(im->view, &all); view_next(&i, &seq, &m, &gone);)
+        if (m.modseq > f->changed_since || !f->changed_since)
+            uidset_add(&present, m.uid);
+    f->uids = search_return_part(&present, f->part_of);
 }
 
 static int begin(struct imap *im, struct command *cmd)
@@ -193,6 +226,8 @@ static int begin(struct imap *im, struct command *cmd)
     r = read_items(im, f, cmd);
     if (r == 0)
         r = imap_resolve_set(im, cmd, &cmd->parsed.args[0], &f->uids);
+    if (r == 0 && f->part_of)
+        cut_to_part(im, f);
     return r;
 }
 

@@ -140,6 +140,7 @@ struct imap {
     struct view *view; /* the selected mailbox */
     uint64_t mailbox;  /* its id */
     bool read_only;
+    struct uidset saved; /* uids of the saved search result, "$" (RFC 5182) */
 };
 
 /* --- session.c ---------------------------------------------------------------------------------

@@ -49,6 +49,8 @@ enum parse_result read_nstring(struct reader *x, struct slice *ret, const char *
 enum parse_result read_name(struct reader *x, struct arg *arg, bool (*in)(uint8_t c),
                             const char *what);
 enum parse_result read_set(struct reader *x, struct arg *arg, const char *what);
+/* Positions in a result: "1:10", or "-1:-10" from its end. */
+enum parse_result read_range(struct reader *x, struct arg *arg, const char *what);
 enum parse_result read_flags(struct reader *x, struct arg *arg, bool list_only);
 enum parse_result read_date(struct reader *x, struct arg *arg, const char *what);
 enum parse_result read_date_time(struct reader *x, struct arg *arg, const char *what);

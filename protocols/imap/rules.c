@@ -215,8 +215,10 @@ static const struct rule fetch_choice[] = {
     {RULE_END},
 };
 static const struct rule modseq_rules[] = {{RULE_NUMBER64, 0, NULL, "a mod-sequence"}, {RULE_END}};
+static const struct rule range_rules[] = {{RULE_RANGE}, {RULE_END}};
 static const struct word fetch_modifiers[] = {
     {"CHANGEDSINCE", FETCH_CHANGEDSINCE, modseq_rules}, /* RFC 7162 section 3.1.4.1 */
+    {"PARTIAL", FETCH_PARTIAL, range_rules},            /* RFC 9394 section 3.3 */
     {NULL},
 };
 static const struct rule fetch_modifier_list[] = {
@@ -285,6 +287,9 @@ static const struct rule search_header[] = {
 static const struct rule search_atom[] = {{RULE_ATOM, 0, NULL, "a keyword"}, {RULE_END}};
 static const struct rule search_date[] = {{RULE_DATE}, {RULE_END}};
 static const struct rule search_number[] = {{RULE_NUMBER}, {RULE_END}};
+static const struct rule search_interval[] = {{RULE_NUMBER, 0, NULL, "seconds"}, {RULE_END}};
+
+static const struct rule search_id[] = {{RULE_ASTRING, 0, NULL, "an object id"}, {RULE_END}};
 
 /* RFC 7162 section 3.1.5: [entry-name entry-type-req] mod-sequence-valzer; flags have one
  * mod-sequence here, so which flag is named makes no difference */
@@ -307,6 +312,7 @@ static const struct word search_words[] = {
     {"CC", SEARCH_CC, search_string},
     {"DELETED", IS(FLAG_DELETED)},
     {"DRAFT", IS(FLAG_DRAFT)},
+    {"EMAILID", SEARCH_EMAILID, search_id},
     {"FLAGGED", IS(FLAG_FLAGGED)},
     {"FROM", SEARCH_FROM, search_string},
     {"HEADER", SEARCH_HEADER, search_header},
@@ -316,9 +322,14 @@ static const struct word search_words[] = {
     {"NEW", SEARCH_NEW},
     {"NOT", SEARCH_NOT, search_one},
     {"OLD", SEARCH_OLD},
+    {"OLDER", SEARCH_OLDER, search_interval},
     {"ON", SEARCH_ON, search_date},
     {"OR", SEARCH_OR, search_two},
     {"RECENT", SEARCH_RECENT},
+    {"SAVEDATESUPPORTED", SEARCH_SAVEDATESUPPORTED},
+    {"SAVEDBEFORE", SEARCH_SAVEDBEFORE, search_date},
+    {"SAVEDON", SEARCH_SAVEDON, search_date},
+    {"SAVEDSINCE", SEARCH_SAVEDSINCE, search_date},
     {"SEEN", IS(FLAG_SEEN)},
     {"SENTBEFORE", SEARCH_SENTBEFORE, search_date},
     {"SENTON", SEARCH_SENTON, search_date},
@@ -327,6 +338,7 @@ static const struct word search_words[] = {
     {"SMALLER", SEARCH_SMALLER, search_number},
     {"SUBJECT", SEARCH_SUBJECT, search_string},
     {"TEXT", SEARCH_TEXT, search_string},
+    {"THREADID", SEARCH_THREADID, search_id},
     {"TO", SEARCH_TO, search_string},
     {"UID", SEARCH_UID, imap_rules_set},
     {"UNANSWERED", IS_NOT(FLAG_ANSWERED)},
@@ -335,12 +347,65 @@ static const struct word search_words[] = {
     {"UNFLAGGED", IS_NOT(FLAG_FLAGGED)},
     {"UNKEYWORD", SEARCH_UNKEYWORD, search_atom},
     {"UNSEEN", IS_NOT(FLAG_SEEN)},
+    {"YOUNGER", SEARCH_YOUNGER, search_interval},
     {NULL},
 };
 static const struct rule charset_rules[] = {{RULE_ASTRING, 0, NULL, "a charset"}, {RULE_END}};
 static const struct word charset_word[] = {{"CHARSET", SEARCH_CHARSET, charset_rules}, {NULL}};
+/* RFC 4731 section 4; PARTIAL: RFC 9394 section 4, in its older form RFC 5267 section 5 */
+static const struct word return_words[] = {
+    {"MIN", RETURN_MIN},
+    {"MAX", RETURN_MAX},
+    {"ALL", RETURN_ALL},
+    {"COUNT", RETURN_COUNT},
+    {"SAVE", RETURN_SAVE}, /* RFC 5182 */
+    {"PARTIAL", RETURN_PARTIAL, range_rules},
+    {NULL},
+};
+static const struct rule return_inner[] = {
+    {RULE_WORD, RULE_OPTIONAL | RULE_MANY, return_words, "result option"},
+    {RULE_END},
+};
+static const struct rule return_list[] = {{RULE_LIST, 0, return_inner}, {RULE_END}};
+static const struct word return_word[] = {{"RETURN", 1, return_list}, {NULL}};
 const struct rule imap_rules_search[] = {
+    {RULE_WORD, RULE_OPTIONAL, return_word},
     {RULE_WORD, RULE_OPTIONAL, charset_word},
+    {RULE_CHOICE, RULE_MANY, search_key_choice, "a search key"},
+    {RULE_END},
+};
+
+/* --- SORT, THREAD: RFC 5256 section 5 ----------------------------------------------------------
+ */
+
+#define SORT_KEYS                                                                                  \
+    {"ARRIVAL", SORT_ARRIVAL}, {"CC", SORT_CC}, {"DATE", SORT_DATE}, {"FROM", SORT_FROM},          \
+        {"SIZE", SORT_SIZE}, {"SUBJECT", SORT_SUBJECT}, {"TO", SORT_TO},                           \
+        {"DISPLAYFROM", SORT_DISPLAYFROM}, {"DISPLAYTO", SORT_DISPLAYTO}, /* RFC 5957 */
+static const struct word sort_keys[] = {SORT_KEYS{NULL}};
+static const struct rule sort_key[] = {{RULE_WORD, 0, sort_keys, "sort key"}, {RULE_END}};
+static const struct word sort_criteria[] = {SORT_KEYS{"REVERSE", SORT_REVERSE, sort_key}, {NULL}};
+static const struct rule sort_list[] = {
+    {RULE_WORD, RULE_MANY, sort_criteria, "sort criterion"},
+    {RULE_END},
+};
+const struct rule imap_rules_sort[] = {
+    {RULE_WORD, RULE_OPTIONAL, return_word}, /* RFC 5267 section 5 */
+    {RULE_LIST, 0, sort_list, "a list of sort criteria"},
+    {RULE_ASTRING, 0, NULL, "a charset"},
+    {RULE_CHOICE, RULE_MANY, search_key_choice, "a search key"},
+    {RULE_END},
+};
+
+static const struct word thread_words[] = {
+    {"ORDEREDSUBJECT", THREAD_ORDEREDSUBJECT},
+    {"REFERENCES", THREAD_REFERENCES},
+    {"REFS", THREAD_REFS},
+    {NULL},
+};
+const struct rule imap_rules_thread[] = {
+    {RULE_WORD, 0, thread_words, "threading algorithm"},
+    {RULE_ASTRING, 0, NULL, "a charset"},
     {RULE_CHOICE, RULE_MANY, search_key_choice, "a search key"},
     {RULE_END},
 };

@@ -30,7 +30,8 @@ enum rule_kind {
     RULE_BASE64,    /* text as it came; "=" is the empty one (RFC 4959) */
     RULE_NUMBER,    /* number: 32 bits */
     RULE_NUMBER64,  /* number: 63 bits (RFC 7162) */
-    RULE_SET,       /* set: a sequence set */
+    RULE_SET,       /* set: a sequence set; "$" is the saved result (RFC 5182) */
+    RULE_RANGE,     /* range: "1:10" or "-1:-10", positions in a result (RFC 9394) */
     RULE_FLAGS,     /* flags: in parentheses, or bare ones up to the end */
     RULE_FLAG_LIST, /* flags: in parentheses only */
     RULE_DATE,      /* date: seconds at 0:00 of the day, no zone */
@@ -97,7 +98,12 @@ struct arg {
         struct {
             struct seq_range *items; /* as given; 0 is "*" */
             size_t n;
+            bool saved; /* "$" is among them */
         } set;
+        struct {
+            uint32_t first, last; /* first <= last */
+            bool from_end;        /* 1 is the last one */
+        } range;
         struct flags flags;
         struct imap_section *section;
         struct {
@@ -158,6 +164,7 @@ enum fetch_word {
     FETCH_PREVIEW,
     FETCH_EMAILID,
     FETCH_THREADID,
+    FETCH_PARTIAL,
 };
 
 enum store_word {
@@ -209,6 +216,43 @@ enum search_word {
     SEARCH_HEADER,
     SEARCH_BODY,
     SEARCH_TEXT,
+    SEARCH_OLDER, /* RFC 5032 */
+    SEARCH_YOUNGER,
+    SEARCH_SAVEDBEFORE, /* RFC 8514 */
+    SEARCH_SAVEDON,
+    SEARCH_SAVEDSINCE,
+    SEARCH_SAVEDATESUPPORTED,
+    SEARCH_EMAILID, /* RFC 8474 */
+    SEARCH_THREADID,
+};
+
+/* RETURN options of SEARCH and SORT, as bits (RFC 4731, RFC 5182, RFC 9394). */
+enum return_word {
+    RETURN_MIN = 1,
+    RETURN_MAX = 2,
+    RETURN_ALL = 4,
+    RETURN_COUNT = 8,
+    RETURN_SAVE = 16,
+    RETURN_PARTIAL = 32,
+};
+
+enum sort_word {
+    SORT_REVERSE = 1, /* items: the key that is reversed */
+    SORT_ARRIVAL,
+    SORT_CC,
+    SORT_DATE,
+    SORT_FROM,
+    SORT_SIZE,
+    SORT_SUBJECT,
+    SORT_TO,
+    SORT_DISPLAYFROM, /* RFC 5957 */
+    SORT_DISPLAYTO,
+};
+
+enum thread_word {
+    THREAD_ORDEREDSUBJECT = 1,
+    THREAD_REFERENCES,
+    THREAD_REFS, /* draft-ietf-morg-inthread */
 };
 
 enum list_word {
@@ -226,4 +270,5 @@ extern const struct rule imap_rules_none[], imap_rules_login[], imap_rules_authe
     imap_rules_id[], imap_rules_enable[], imap_rules_mailbox[], imap_rules_select[],
     imap_rules_create[], imap_rules_rename[], imap_rules_list[], imap_rules_lsub[],
     imap_rules_status[], imap_rules_append[], imap_rules_append_more[], imap_rules_set[],
-    imap_rules_fetch[], imap_rules_store[], imap_rules_search[], imap_rules_copy[];
+    imap_rules_fetch[], imap_rules_store[], imap_rules_search[], imap_rules_sort[],
+    imap_rules_thread[], imap_rules_copy[];

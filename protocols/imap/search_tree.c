@@ -8,9 +8,15 @@
 #include "lib/mime/charset.h"
 #include "lib/mime/header.h"
 #include "lib/mime/text.h"
+#include "protocols/imap/objectid.h"
 
 #define DAY   86400
 #define CHUNK ((size_t)64 << 10)
+
+/* What BADCHARSET offers; ICU knows many more. */
+#define CHARSETS                                                                                   \
+    "UTF-8 US-ASCII ISO-8859-1 ISO-8859-2 ISO-8859-15 KOI8-R WINDOWS-1251 WINDOWS-1252 GB18030 "   \
+    "BIG5 ISO-2022-JP SHIFT_JIS EUC-JP EUC-KR"
 
 /* --- compiling ---------------------------------------------------------------------------------
  */
@@ -20,6 +26,7 @@ struct compiler {
     struct imap *im;
     struct command *cmd;
     struct slice charset;
+    int64_t now; /* seconds */
 };
 
 static int compile_key(struct compiler *c, const struct arg *arg, struct search_node **ret);
@@ -96,6 +103,24 @@ static int compile_set(struct compiler *c, struct search_node *node, const struc
     return imap_resolve(c->im, c->cmd, set, by_uid, &node->uids);
 }
 
+/* RFC 5032 section 3: an nz-number of seconds before now */
+static int compile_interval(struct compiler *c, struct search_node *node, const struct arg *arg)
+{
+    if (arg->items[0].number == 0)
+        return imap_bad(c->cmd, "An interval is at least 1 second");
+    node->date = c->now - (int64_t)arg->items[0].number;
+    return 0;
+}
+
+/* What is no id of ours is nobody's. */
+static void compile_objectid(struct search_node *node, struct slice text)
+{
+    bool email = node->op == SEARCH_EMAILID;
+
+    node->flag = objectid_read(text, email ? OBJECTID_EMAIL : OBJECTID_THREAD, &node->number);
+    node->cost = email ? 0 : 1;
+}
+
 static int compile_word(struct compiler *c, struct search_node *node, const struct arg *arg)
 {
     node->op = arg->word & 0xff;
@@ -114,7 +139,17 @@ static int compile_word(struct compiler *c, struct search_node *node, const stru
     case SEARCH_BEFORE:
     case SEARCH_ON:
     case SEARCH_SINCE:
+    case SEARCH_SAVEDBEFORE:
+    case SEARCH_SAVEDON:
+    case SEARCH_SAVEDSINCE:
         node->date = arg->items[0].date;
+        return 0;
+    case SEARCH_OLDER:
+    case SEARCH_YOUNGER:
+        return compile_interval(c, node, arg);
+    case SEARCH_EMAILID:
+    case SEARCH_THREADID:
+        compile_objectid(node, arg->items[0].text);
         return 0;
     case SEARCH_LARGER:
     case SEARCH_SMALLER:
@@ -168,20 +203,17 @@ static int compile_key(struct compiler *c, const struct arg *arg, struct search_
     return r;
 }
 
-int search_tree_compile(struct search_tree *t, struct imap *im, struct command *cmd)
+int search_tree_compile(struct search_tree *t, struct imap *im, struct command *cmd,
+                        struct slice charset, const struct arg *keys)
 {
-    const struct arg *args = cmd->parsed.args;
-    struct compiler c = {t, im, cmd, S("UTF-8")};
+    struct compiler c = {t, im, cmd, charset.p ? charset : S("UTF-8"), clock_wall_ms() / 1000};
 
     *t = (struct search_tree){0};
     t->root = ARENA_NEW(&cmd->arena, struct search_node);
     t->root->op = SEARCH_ALL;
-    if (args[0].kind) {
-        c.charset = args[0].items[0].text;
-        if (!charset_known(c.charset))
-            return imap_no(cmd, "BADCHARSET (UTF-8 US-ASCII)", "This charset is not known");
-    }
-    return compile_children(&c, t->root, args[1].items, args[1].n);
+    if (charset.p && !charset_known(charset))
+        return imap_no(cmd, "BADCHARSET (" CHARSETS ")", "This charset is not known");
+    return compile_children(&c, t->root, keys->items, keys->n);
 }
 
 static void node_done(struct search_node *node)
@@ -298,6 +330,15 @@ static int match_sent(struct subject *s, const struct search_node *node)
     return node->op == SEARCH_SENTON ? day == node->date : day >= node->date;
 }
 
+static int match_thread(struct subject *s, const struct search_node *node)
+{
+    int r = open_part(s);
+
+    if (r == 0)
+        r = fetch_part_need(&s->part, MDIGEST_NO_REFERENCES, s->err);
+    return r < 0 ? r : node->flag && objectid_thread(&s->part.digest, s->m->id) == node->number;
+}
+
 /* The answer of a node that costs a look at the digest or the header; one look a message. */
 static int look(struct subject *s, struct search_node *node)
 {
@@ -307,7 +348,9 @@ static int look(struct subject *s, struct search_node *node)
         return node->answer;
     if (turn_is_over(s))
         return SEARCH_LATER;
-    r = node->op == SEARCH_HEADER ? match_field(s, node) : match_sent(s, node);
+    r = node->op == SEARCH_HEADER     ? match_field(s, node)
+        : node->op == SEARCH_THREADID ? match_thread(s, node)
+                                      : match_sent(s, node);
     if (r < 0)
         return r;
     node->looked_at = s->tree->messages;
@@ -362,27 +405,49 @@ static int match_text(struct subject *s, const struct search_node *node)
     return r ? r : (int)(s->found >> node->text & 1);
 }
 
-/* What needs no more than the view's data; the same rows serve search_tree_may_match. */
+static bool match_flags(const struct search_node *node, const struct flagset *flags)
+{
+    switch (node->op) {
+    case SEARCH_FLAG:
+        return flags->system & node->flag;
+    case SEARCH_UNFLAG:
+        return !(flags->system & node->flag);
+    case SEARCH_KEYWORD:
+        return has_keyword(flags, node->name);
+    case SEARCH_UNKEYWORD:
+        return !has_keyword(flags, node->name);
+    default: /* NEW, RECENT; I13: no message is ever \Recent */
+        return false;
+    }
+}
+
+/* What needs no more than the view's data. */
 static bool match_cheap(const struct search_node *node, const struct message *m)
 {
     switch (node->op) {
     case SEARCH_FLAG:
-        return m->flags->system & node->flag;
     case SEARCH_UNFLAG:
-        return !(m->flags->system & node->flag);
-    case SEARCH_NEW: /* I13: no message is ever \Recent */
-    case SEARCH_RECENT:
-        return false;
     case SEARCH_KEYWORD:
-        return has_keyword(m->flags, node->name);
     case SEARCH_UNKEYWORD:
-        return !has_keyword(m->flags, node->name);
+    case SEARCH_NEW:
+    case SEARCH_RECENT:
+        return match_flags(node, m->flags);
     case SEARCH_BEFORE:
         return day_of(m->date) < node->date;
     case SEARCH_ON:
         return day_of(m->date) == node->date;
     case SEARCH_SINCE:
         return day_of(m->date) >= node->date;
+    case SEARCH_OLDER:
+        return m->date <= node->date;
+    case SEARCH_YOUNGER:
+        return m->date >= node->date;
+    case SEARCH_SAVEDBEFORE:
+        return day_of(m->saved) < node->date;
+    case SEARCH_SAVEDON:
+        return day_of(m->saved) == node->date;
+    case SEARCH_SAVEDSINCE:
+        return day_of(m->saved) >= node->date;
     case SEARCH_LARGER:
         return m->size > node->number;
     case SEARCH_SMALLER:
@@ -391,7 +456,9 @@ static bool match_cheap(const struct search_node *node, const struct message *m)
         return uidset_has(&node->uids, m->uid);
     case SEARCH_MODSEQ:
         return m->modseq >= node->number;
-    default: /* OLD, ALL */
+    case SEARCH_EMAILID:
+        return node->flag && m->id == node->number;
+    default: /* OLD, ALL, SAVEDATESUPPORTED */
         return true;
     }
 }
@@ -418,6 +485,7 @@ static int match(struct subject *s, struct search_node *node)
     case SEARCH_SENTBEFORE:
     case SEARCH_SENTON:
     case SEARCH_SENTSINCE:
+    case SEARCH_THREADID:
         return look(s, node);
     case SEARCH_BODY:
     case SEARCH_TEXT:
@@ -447,14 +515,34 @@ int search_tree_match(struct search_tree *t, struct account *account, const stru
     return r;
 }
 
-bool search_tree_may_match(const struct search_tree *t, const struct message *m)
+/* 1, 0, or SEARCH_LATER: it depends on more than is known of the message without its digest. */
+static int glance(const struct search_node *node, const struct message *m)
 {
-    struct error ignored;
-    struct subject s = {.m = m, .err = &ignored};
+    int r, result;
 
-    /* the root is an AND whose parts stand in order of cost */
-    for (size_t i = 0; i < t->root->n && t->root->children[i]->cost == 0; i++)
-        if (match(&s, t->root->children[i]) != 1)
-            return false;
-    return true;
+    switch (node->op) {
+    case SEARCH_ALL:
+        result = 1;
+        for (size_t i = 0; i < node->n && result != 0; i++) {
+            r = glance(node->children[i], m);
+            result = r == 1 ? result : r;
+        }
+        return result;
+    case SEARCH_OR:
+        result = glance(node->children[0], m);
+        if (result == 1)
+            return 1;
+        r = glance(node->children[1], m);
+        return r == 0 ? result : r;
+    case SEARCH_NOT:
+        r = glance(node->children[0], m);
+        return r == SEARCH_LATER ? r : !r;
+    default:
+        return node->cost > 0 ? SEARCH_LATER : match_cheap(node, m);
+    }
+}
+
+int search_tree_glance(const struct search_tree *t, const struct message *m)
+{
+    return glance(t->root, m);
 }

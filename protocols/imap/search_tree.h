@@ -37,9 +37,11 @@ struct search_tree {
     struct subject *subject; /* one that is half looked at */
 };
 
-/* Fills the tree from the parsed arguments; memory is the command's arena's, but the sets', which
+/* Fills the tree from the parsed keys (a RULE_MANY of search keys); charset is that of its strings,
+ * {NULL, 0}: UTF-8; memory is the command's arena's, but the sets', which
  * search_tree_done frees. Replies by cmd: BAD, NO [BADCHARSET], NO [LIMIT]. */
-int search_tree_compile(struct search_tree *t, struct imap *im, struct command *cmd) MUST_USE;
+int search_tree_compile(struct search_tree *t, struct imap *im, struct command *cmd,
+                        struct slice charset, const struct arg *keys) MUST_USE;
 void search_tree_done(struct search_tree *t);
 
 /* 1 matches, 0 not, or an error of reading. SEARCH_LATER: it is `until` (clock_mono_ms()) and the
@@ -47,5 +49,5 @@ void search_tree_done(struct search_tree *t);
 #define SEARCH_LATER 2
 int search_tree_match(struct search_tree *t, struct account *account, const struct message *m,
                       struct slice digest, int64_t until, struct error *err) MUST_USE;
-/* Could it match, by what the view knows? For picking the messages whose digests are needed. */
-bool search_tree_may_match(const struct search_tree *t, const struct message *m);
+/* By what the view knows of it: 1 matches, 0 not, SEARCH_LATER: its digest must be looked at. */
+int search_tree_glance(const struct search_tree *t, const struct message *m);

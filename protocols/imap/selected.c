@@ -30,6 +30,7 @@ void imap_unselect(struct imap *im)
 {
     view_free(TAKE(im->view));
     im->mailbox = 0;
+    uidset_done(&im->saved); /* RFC 5182 section 2.1: SELECT resets it */
     if (im->state == IMAP_SELECTED)
         imap_set_state(im, IMAP_AUTHENTICATED);
 }
@@ -135,11 +136,13 @@ static bool only_star(const struct arg *set)
 int imap_resolve(struct imap *im, struct command *cmd, const struct arg *set, bool by_uid,
                  struct uidset *ret)
 {
-    int r;
+    int r = 0;
 
-    if (!by_uid && view_count(im->view) == 0 && only_star(set))
-        return 0;
-    r = view_resolve(im->view, set->set.items, set->set.n, by_uid, ret, &cmd->err);
+    if (set->set.n && (by_uid || view_count(im->view) > 0 || !only_star(set)))
+        r = view_resolve(im->view, set->set.items, set->set.n, by_uid, ret, &cmd->err);
+    /* RFC 5182 section 2.1: what is expunged falls out of it, for uids are never given again */
+    if (r == 0 && set->set.saved)
+        uidset_add_all(ret, &im->saved);
     if (r == -ERR_INVALID)
         cmd->status = "BAD";
     return r;

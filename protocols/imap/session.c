@@ -526,6 +526,7 @@ static void imap_free(struct session *s)
     sasl_free(im->sasl);
     command_done(&im->cmd);
     view_free(im->view);
+    uidset_done(&im->saved);
     if (im->account)
         account_unref(im->account);
     if (im->counted)

@@ -231,7 +231,7 @@ static const struct {
      "a BAD Expected a flag that exists, or a keyword without a backslash, before '\\' "
      "(argument byte 10)\n"},
     {"a SEARCH CHARSET utf-8 OR SEEN NOT (1:3 UID 7 FROM x)\r\n",
-     "a SEARCH w1('utf-8') (w21(w259 w20(((1:3 w18(7:7) w24('x'))))))\n"},
+     "a SEARCH - w1('utf-8') (w21(w259 w20(((1:3 w18(7:7) w24('x'))))))\n"},
     {"a SEARCH FROB\r\n", "a BAD Unknown search key FROB\n"},
     {"a SEARCH SEEN FROB\r\n", "a BAD Unknown search key FROB\n"},
     {"a SEARCH\r\n", "a BAD Expected a search key, but the command ends\n"},

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "protocols/imap/search_run.h"
+
+#include "lib/base/clock.h"
+#include "lib/base/mem.h"
+
+int search_run_begin(struct search_run *s, struct imap *im, struct command *cmd,
+                     struct slice charset, const struct arg *keys)
+{
+    int r;
+
+    s->next_uid = 1;
+    r = search_tree_compile(&s->tree, im, cmd, charset, keys);
+    if (r == 0 && s->tree.modseq)
+        imap_enable_condstore(im);
+    return r;
+}
+
+void search_run_done(struct search_run *s)
+{
+    hold_release(TAKE(s->hold));
+    search_tree_done(&s->tree);
+}
+
+/* The uids still to be looked at, narrowed by the first set that the program has at its top. */
+static struct uidset rest_of(const struct search_run *s)
+{
+    const struct search_node *root = s->tree.root;
+    struct uidset rest = {0};
+
+    for (size_t i = 0; i < root->n; i++) {
+        const struct uidset *set = &root->children[i]->uids;
+
+        if (root->children[i]->op != SEARCH_UID)
+            continue;
+        for (size_t k = uidset_search(set, s->next_uid); k < set->n; k++)
+            uidset_add_range(&rest, MAX(set->items[k].first, s->next_uid), set->items[k].last);
+        return rest;
+    }
+    uidset_add_range(&rest, s->next_uid, UINT32_MAX);
+    return rest;
+}
+
+/* True: the message waits in the batch (also one that matches, behind others that wait). */
+static bool consider(struct search_run *s, struct search_candidate *c, search_hit *hit, void *ctx)
+{
+    int r = search_tree_glance(&s->tree, &c->m);
+
+    if (r == 0)
+        return false;
+    c->decided = r == 1;
+    if (r == 1 && s->n == 0) {
+        hit(ctx, c->seq, &c->m);
+        return false;
+    }
+    return true;
+}
+
+static void fill_batch(struct search_run *s, struct imap *im, int64_t until, search_hit *hit,
+                       void *ctx)
+{
+    CLEANUP(uidset_done) struct uidset rest = rest_of(s);
+    struct search_candidate *to = s->batch;
+    struct view_iter i;
+    unsigned looked_at = 0;
+    bool gone;
+
+    s->n = s->at = 0;
+    s->ended = true;
+    if (!rest.n)
+        return;
+    i = view_each(im->view, &rest);
+    while (view_next(&i, &to->seq, &to->m, &gone)) {
+        s->next_uid = to->m.uid + 1;
+        if (!gone && consider(s, to, hit, ctx)) {
+            to++;
+            s->n++;
+        }
+        if (s->n == SEARCH_BATCH || (++looked_at % SEARCH_BATCH == 0 && clock_mono_ms() >= until)) {
+            s->ended = false;
+            return;
+        }
+    }
+}
+
+static int next_batch(struct search_run *s, struct imap *im, int64_t until, search_hit *hit,
+                      void *ctx, struct error *err)
+{
+    uint64_t ids[SEARCH_BATCH];
+    struct slice digests[SEARCH_BATCH];
+    size_t n = 0;
+    int r;
+
+    hold_release(TAKE(s->hold));
+    fill_batch(s, im, until, hit, ctx);
+    for (size_t i = 0; i < s->n; i++)
+        if (!s->batch[i].decided)
+            ids[n++] = s->batch[i].m.id;
+    if (!n)
+        return 0;
+    r = message_digests(im->account, ids, n, digests, &s->hold, err);
+    for (size_t i = s->n; r == 0 && i-- > 0;)
+        s->digests[i] = s->batch[i].decided ? (struct slice){0} : digests[--n];
+    return r;
+}
+
+static int look_at(struct search_run *s, struct imap *im, int64_t until, search_hit *hit, void *ctx,
+                   struct error *err)
+{
+    const struct search_candidate *c = &s->batch[s->at];
+    int r = c->decided
+                ? 1
+                : search_tree_match(&s->tree, im->account, &c->m, s->digests[s->at], until, err);
+
+    if (r == SEARCH_LATER)
+        return RUN_AGAIN;
+    s->at++;
+    if (r == -ERR_NOTFOUND || r == -ERR_INTERNAL) {
+        s->some_gone = true;
+        return 0;
+    }
+    if (r == 1)
+        hit(ctx, c->seq, &c->m);
+    return MIN(r, 0);
+}
+
+int search_run_step(struct search_run *s, struct imap *im, struct command *cmd, int64_t until,
+                    search_hit *hit, void *ctx)
+{
+    int r;
+
+    for (;;) {
+        if (s->at == s->n && s->ended)
+            return 0;
+        r = s->at == s->n ? next_batch(s, im, until, hit, ctx, &cmd->err)
+                          : look_at(s, im, until, hit, ctx, &cmd->err);
+        if (r != 0)
+            return r;
+        if (clock_mono_ms() >= until)
+            return s->at == s->n && s->ended ? 0 : RUN_AGAIN;
+    }
+}
+
+void search_run_text(const struct search_run *s, struct command *cmd)
+{
+    if (!s->some_gone)
+        return;
+    cmd->err = (struct error){0};
+    cmd->text = "Some of the messages could not be read";
+}
