@@ -26,6 +26,8 @@ static const struct {
     {"FETCH", imap_rules_fetch},
     {"STORE", imap_rules_store},
     {"SEARCH", imap_rules_search},
+    {"SORT", imap_rules_sort},
+    {"THREAD", imap_rules_thread},
     {"UID FETCH", imap_rules_fetch},
     {"ID", imap_rules_id},
     {"SELECT", imap_rules_select},
@@ -64,7 +66,11 @@ static void dump(const struct arg *a, struct buf *out)
     case RULE_DATE_TIME:
         buf_printf(out, "@%lld", (long long)a->date);
         return;
+    case RULE_RANGE:
+        buf_printf(out, "%s%u..%u", a->range.from_end ? "-" : "", a->range.first, a->range.last);
+        return;
     case RULE_SET:
+        buf_add_str(out, a->set.saved ? "$" : "");
         for (size_t i = 0; i < a->set.n; i++)
             buf_printf(out, "%s%u:%u", i ? "," : "", a->set.items[i].first, a->set.items[i].last);
         return;
@@ -232,15 +238,26 @@ static const struct {
      "(argument byte 10)\n"},
     {"a SEARCH CHARSET utf-8 OR SEEN NOT (1:3 UID 7 FROM x)\r\n",
      "a SEARCH - w1('utf-8') (w21(w259 w20(((1:3 w18(7:7) w24('x'))))))\n"},
+    {"a SEARCH RETURN (MIN PARTIAL -10:-1) $,3 KEYWORD $Junk\r\n",
+     "a SEARCH w1(((w1 w32(-1..10)))) - ($3:3 w8('$Junk'))\n"},
+    {"a SEARCH RETURN () ALL\r\n", "a SEARCH w1((-)) - (w2)\n"},
+    {"a SEARCH RETURN (PARTIAL 1:-2) ALL\r\n",
+     "a BAD Expected a range like 1:10 or -1:-10 before '-' (argument byte 19)\n"},
+    {"a SORT (REVERSE DATE DISPLAYFROM) utf-8 ALL\r\n", "a SORT - ((w1(w4) w9)) 'utf-8' (w2)\n"},
+    {"a SORT RETURN (COUNT) (REVERSE REVERSE DATE) utf-8 ALL\r\n",
+     "a BAD Unknown sort key REVERSE\n"},
+    {"a SORT () utf-8 ALL\r\n", "a BAD Expected sort criterion before ')' (argument byte 2)\n"},
+    {"a THREAD REFS us-ascii 1:* NOT $\r\n", "a THREAD w3 'us-ascii' (1:0 w20($))\n"},
+    {"a THREAD FROB utf-8 ALL\r\n", "a BAD Unknown threading algorithm FROB\n"},
     {"a SEARCH FROB\r\n", "a BAD Unknown search key FROB\n"},
     {"a SEARCH SEEN FROB\r\n", "a BAD Unknown search key FROB\n"},
     {"a SEARCH\r\n", "a BAD Expected a search key, but the command ends\n"},
     {"a SEARCH SINCE 1-Feb-1970 BEFORE \"02-feb-1970\"\r\n",
-     "a SEARCH - (w12(@2678400) w10(@2764800))\n"},
+     "a SEARCH - - (w12(@2678400) w10(@2764800))\n"},
     {"a SEARCH ON 30-Feb-1970\r\n",
      "a BAD Expected a date like 1-Feb-1994, but the command ends\n"},
     {"a SEARCH MODSEQ \"/flags/\\\\draft\" all 620\r\n",
-     "a SEARCH - (w19('/flags/\\draft' w3 620))\n"},
+     "a SEARCH - - (w19('/flags/\\draft' w3 620))\n"},
     {"a SEARCH NOT NOT NOT NOT NOT NOT NOT NOT NOT ALL\r\n",
      "a BAD Too many levels of nesting: 8 are taken\n"},
     {"a SEARCH ((((((((((ALL))))))))))\r\n", "a BAD Too many levels of nesting: 8 are taken\n"},
