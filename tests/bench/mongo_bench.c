@@ -27,6 +27,7 @@ struct shape {
     enum store_table table;
     size_t head, body, batch;
     int threads;
+    bool delivery; /* each batch of messages is followed by one of as many records */
 };
 
 static const struct shape shapes[] = {
@@ -41,7 +42,14 @@ static const struct shape shapes[] = {
     {"message 4 kB", STORE_MESSAGES, 1000, 3000, 32, 2},
     {"message 4 kB", STORE_MESSAGES, 1000, 3000, 128, 2},
     {"message 100 kB", STORE_MESSAGES, 1500, 100000, 8, 2},
+    /* what the committer sends for texts (1.4 kB digest, 2.2 kB of zstd), at the batches that it
+     * makes of 1, 8 and 32 deliveries at a time: the raw limit beside tests/bench/delivery.py */
+    {"delivery 4 kB", STORE_MESSAGES, 1400, 2200, 1, 1, true},
+    {"delivery 4 kB", STORE_MESSAGES, 1400, 2200, 4, 2, true},
+    {"delivery 4 kB", STORE_MESSAGES, 1400, 2200, 16, 2, true},
 };
+
+static const struct shape record = {"record 300 B", STORE_LOG, 300, 0, 0, 0};
 
 struct job {
     const struct shape *shape;
@@ -52,26 +60,25 @@ struct job {
     atomic_ulong docs;
 };
 
-static void insert_store(struct job *j, struct key16 *keys, struct error *err)
+static void insert_store(struct job *j, const struct shape *s, struct key16 *keys)
 {
-    const struct shape *s = j->shape;
     struct store_item items[BATCH_MAX];
+    struct error err;
     int64_t time;
 
-    for (size_t i = 0; i < s->batch; i++)
+    for (size_t i = 0; i < j->shape->batch; i++)
         items[i] = (struct store_item){.table = s->table,
                                        .key = KEY_SLICE(keys[i]),
                                        .head = slice_of(j->bytes, s->head),
                                        .body = slice_of(j->bytes, s->body)};
-    if (store_insert(j->store, items, s->batch, &time, err) < 0) {
-        fprintf(stderr, "%s\n", err->text);
+    if (store_insert(j->store, items, j->shape->batch, &time, &err) < 0) {
+        fprintf(stderr, "%s\n", err.text);
         exit(1);
     }
 }
 
-static bson_t *raw_doc(struct job *j, const struct key16 *key)
+static bson_t *raw_doc(struct job *j, const struct shape *s, const struct key16 *key)
 {
-    const struct shape *s = j->shape;
     bson_t *doc = bson_sized_new(s->head + s->body + 100);
 
     bson_append_binary(doc, "_id", 3, BSON_SUBTYPE_BINARY, key->b, sizeof key->b);
@@ -82,16 +89,16 @@ static bson_t *raw_doc(struct job *j, const struct key16 *key)
     return doc;
 }
 
-static void insert_raw(struct job *j, struct key16 *keys)
+static void insert_raw(struct job *j, const struct shape *s, struct key16 *keys)
 {
     mongoc_client_t *client = mongoc_client_pool_pop(j->clients);
     mongoc_collection_t *c = mongoc_client_get_collection(
-        client, "eider_raw", j->shape->table == STORE_LOG ? "log" : "messages");
+        client, "eider_raw", s->table == STORE_LOG ? "log" : "messages");
     bson_t *opts = BCON_NEW("ordered", BCON_BOOL(false)), *docs[BATCH_MAX];
     bson_error_t e;
 
     for (size_t i = 0; i < j->shape->batch; i++)
-        docs[i] = raw_doc(j, &keys[i]);
+        docs[i] = raw_doc(j, s, &keys[i]);
     if (!mongoc_collection_insert_many(c, (const bson_t **)docs, j->shape->batch, opts, NULL, &e)) {
         fprintf(stderr, "%s\n", e.message);
         exit(1);
@@ -103,21 +110,27 @@ static void insert_raw(struct job *j, struct key16 *keys)
     mongoc_client_pool_push(j->clients, client);
 }
 
+static void insert_batch(struct job *j, const struct shape *s, struct key16 *keys)
+{
+    if (j->store)
+        insert_store(j, s, keys);
+    else
+        insert_raw(j, s, keys);
+}
+
 static void *run_thread(void *arg)
 {
     struct job *j = arg;
     struct key16 keys[BATCH_MAX];
-    struct error err;
     uint64_t seq = 0, account = random_u64() >> 1;
 
     while (clock_mono_us() < j->end_us) {
         for (size_t i = 0; i < j->shape->batch; i++)
             keys[i] = key_pair(account + i, seq);
         seq++;
-        if (j->store)
-            insert_store(j, keys, &err);
-        else
-            insert_raw(j, keys);
+        insert_batch(j, j->shape, keys);
+        if (j->shape->delivery)
+            insert_batch(j, &record, keys);
         atomic_fetch_add(&j->docs, j->shape->batch);
     }
     return NULL;
