@@ -1,126 +1,47 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* LIST and LSUB: RFC 3501 sections 6.3.8 and 6.3.9, RFC 3348 (CHILDREN), RFC 5258 (extended LIST),
- * RFC 6154 (SPECIAL-USE).
+/* LIST and LSUB: RFC 3501 sections 6.3.8 and 6.3.9, RFC 9051 section 6.3.9, RFC 3348 (CHILDREN),
+ * RFC 5258 (LIST-EXTENDED), RFC 5819 (STATUS), RFC 6154 (SPECIAL-USE).
  *
- * Both work on one sorted list of names (struct entry), made of the state's mailboxes, of the
- * subscribed names, and of the levels above either that are neither. Inferiors of a name follow it
- * in the order used ("/" before all other bytes), so that one look at the neighbour tells whether a
- * mailbox has children.
+ * The names are collected once (mailbox_list.h) from one state, so that an answer is of one commit
+ * point; responses leave in slices, between which no worker is held. What is never asked for costs
+ * nothing: \HasChildren and special uses are known anyway and always given.
  */
 #include <stdlib.h>
 
+#include "lib/base/clock.h"
 #include "lib/base/mem.h"
 #include "protocols/imap/impl.h"
+#include "protocols/imap/mailbox_list.h"
 #include "protocols/imap/pattern.h"
 
-#define PATTERNS_MAX 50 /* of one LIST: each is tried on every name */
+#define PATTERNS_MAX 50                 /* of one LIST: each is tried on every name */
+#define LIST_SLICE   ((size_t)64 << 10) /* bytes of output per step */
+#define WORK_MS      20                 /* and time, as STATUS may have to read from the store */
 
-struct entry {
-    struct slice name;
-    const struct mailbox *box; /* NULL: no mailbox of this name */
-    bool subscribed;
-    bool below; /* something below it is subscribed */
+#define BIT(word) (1u << (word))
+
+struct listing {
+    struct state *st;
+    struct mailbox_list list;
+    size_t at; /* next entry */
+    struct slice *patterns;
+    size_t n_patterns;
+    unsigned select, returns; /* BIT(enum list_word) */
+    bool extended;            /* RFC 5258 syntax: \NonExistent is understood */
+    const struct arg *status; /* items of RETURN (STATUS ...); NULL: none */
+    void (*write)(struct imap *im, struct listing *l, const struct list_entry *e);
 };
 
-struct entries {
-    VEC(struct entry) v;
-};
-
-/* INBOX first, then by bytes, with "/" below all others. */
-static int name_order(struct slice a, struct slice b)
+static void listing_free(void *context)
 {
-    bool ia = slice_eq(a, S("INBOX")), ib = slice_eq(b, S("INBOX"));
-    size_t i = 0;
-    int ca, cb;
+    struct listing *l = context;
 
-    if (ia != ib)
-        return ia ? -1 : 1;
-    while (i < a.n && i < b.n && a.p[i] == b.p[i])
-        i++;
-    ca = i == a.n ? -2 : a.p[i] == '/' ? -1 : a.p[i];
-    cb = i == b.n ? -2 : b.p[i] == '/' ? -1 : b.p[i];
-    return ca - cb;
+    mailbox_list_done(&l->list);
+    state_unref(l->st);
+    free(l);
 }
 
-static int entry_order(const void *a, const void *b)
-{
-    return name_order(((const struct entry *)a)->name, ((const struct entry *)b)->name);
-}
-
-static void add(struct entries *e, struct slice name, const struct mailbox *box, bool subscribed,
-                bool below)
-{
-    *VEC_PUSH(&e->v) = (struct entry){name, box, subscribed, below};
-}
-
-/* The name and all levels above it. */
-static void add_with_parents(struct entries *e, struct slice name, const struct mailbox *box,
-                             bool subscribed)
-{
-    add(e, name, box, subscribed, false);
-    for (size_t i = name.n; i-- > 1;)
-        if (name.p[i] == '/')
-            add(e, slice_sub(name, 0, i), NULL, false, subscribed);
-}
-
-static bool add_subscribed(void *ctx, struct slice name)
-{
-    add_with_parents(ctx, name, NULL, true);
-    return true;
-}
-
-/* Equal names become one entry. */
-static void merge(struct entries *e)
-{
-    size_t n = 0;
-
-    if (e->v.n)
-        qsort(e->v.items, e->v.n, sizeof *e->v.items, entry_order);
-    for (size_t i = 0; i < e->v.n; i++) {
-        struct entry *now = &e->v.items[i], *last = n ? &e->v.items[n - 1] : NULL;
-
-        if (!last || !slice_eq(last->name, now->name)) {
-            e->v.items[n++] = *now;
-            continue;
-        }
-        last->box = last->box ? last->box : now->box;
-        last->subscribed |= now->subscribed;
-        last->below |= now->below;
-    }
-    e->v.n = n;
-}
-
-static void collect(struct state *st, bool mailboxes, bool subscribed, struct entries *ret)
-{
-    for (size_t i = 0; mailboxes && i < st->n_mailboxes; i++)
-        add_with_parents(ret, slice_str(st->mailboxes[i]->name), st->mailboxes[i], false);
-    if (subscribed)
-        state_each_subscribed(st, add_subscribed, ret);
-    merge(ret);
-}
-
-static bool has_children(const struct entries *e, size_t at)
-{
-    struct slice name = e->v.items[at].name, next;
-
-    /* INBOX stands first, its inferiors where their names put them */
-    if (slice_eq(name, S("INBOX"))) {
-        for (size_t i = 0; i < e->v.n; i++)
-            if (slice_starts(e->v.items[i].name, S("INBOX/")) && e->v.items[i].box)
-                return true;
-        return false;
-    }
-    for (size_t i = at + 1; i < e->v.n; i++) {
-        next = e->v.items[i].name;
-        if (next.n <= name.n || !slice_starts(next, name) || next.p[name.n] != '/')
-            return false;
-        if (e->v.items[i].box)
-            return true;
-    }
-    return false;
-}
-
-/* --- attributes --------------------------------------------------------------------------------
+/* --- one response ------------------------------------------------------------------------------
  */
 
 static const struct {
@@ -132,90 +53,116 @@ static const struct {
     {USE_TRASH, "\\Trash"},     {USE_IMPORTANT, "\\Important"},
 };
 
-static void write_attribute(struct buf *out, bool *first, const char *name)
+struct attributes {
+    bool nonexistent, noselect, subscribed, has_children;
+    uint32_t uses;
+};
+
+static void write_attribute(struct buf *out, bool *first, bool given, const char *name)
 {
+    if (!given)
+        return;
     buf_printf(out, "%s%s", *first ? "" : " ", name);
     *first = false;
 }
 
-struct listing {
-    struct imap *im;
-    struct entries entries;
-    struct slice *patterns;
-    size_t n_patterns;
-    unsigned select, returns; /* BIT(enum list_word) */
-    bool extended;            /* RFC 5258 syntax: \NonExistent is understood */
-};
-
-#define BIT(word) (1u << (word))
-
-static void write_entry(struct listing *l, size_t at, bool childinfo)
+/* "* LIST (...) "/" name", without the line's end. */
+static void write_name(struct imap *im, struct slice name, const struct attributes *a)
 {
-    const struct entry *e = &l->entries.v.items[at];
-    struct buf *out = &l->im->s.out;
+    struct buf *out = &im->s.out;
     bool first = true;
 
     buf_add_str(out, "* LIST (");
-    if (!e->box)
-        write_attribute(out, &first, l->extended ? "\\NonExistent" : "\\Noselect");
-    if (e->subscribed && (l->select | l->returns) & BIT(LIST_SUBSCRIBED))
-        write_attribute(out, &first, "\\Subscribed");
-    write_attribute(out, &first,
-                    has_children(&l->entries, at) ? "\\HasChildren" : "\\HasNoChildren");
-    for (size_t i = 0; e->box && i < ARRAY_LEN(uses); i++)
-        if (e->box->uses & uses[i].use)
-            write_attribute(out, &first, uses[i].name);
+    write_attribute(out, &first, a->nonexistent, "\\NonExistent");
+    write_attribute(out, &first, a->noselect, "\\Noselect");
+    write_attribute(out, &first, a->subscribed, "\\Subscribed");
+    write_attribute(out, &first, true, a->has_children ? "\\HasChildren" : "\\HasNoChildren");
+    for (size_t i = 0; i < ARRAY_LEN(uses); i++)
+        write_attribute(out, &first, a->uses & uses[i].use, uses[i].name);
     buf_add_str(out, ") \"/\" ");
-    imap_write_mailbox(l->im, out, e->name);
-    if (childinfo)
-        buf_add_str(out, " (\"CHILDINFO\" (\"SUBSCRIBED\"))");
-    buf_add_str(out, "\r\n");
+    imap_write_mailbox(im, out, name);
 }
 
-static bool matches(const struct listing *l, struct slice name)
+void imap_write_list(struct imap *im, const struct state *st, const struct mailbox *box,
+                     struct slice old_name)
 {
-    for (size_t i = 0; i < l->n_patterns; i++)
-        if (pattern_match(l->patterns[i], name))
-            return true;
-    return false;
-}
+    struct slice name = slice_str(box->name);
+    struct attributes a = {
+        .subscribed = state_is_subscribed(st, name),
+        .has_children = mailbox_has_children(st, name),
+        .uses = box->uses,
+    };
 
-/* Selection options narrow what LIST gives; several must all hold (RFC 5258 section 3). */
-static void list_entry(struct listing *l, size_t at)
-{
-    const struct entry *e = &l->entries.v.items[at];
-    bool wanted = e->box || l->select & BIT(LIST_SUBSCRIBED) || has_children(&l->entries, at);
-    bool childinfo = false;
-
-    if (!matches(l, e->name))
-        return;
-    if (l->select & BIT(LIST_SPECIAL_USE) && !(e->box && e->box->uses))
-        wanted = false;
-    if (l->select & BIT(LIST_SUBSCRIBED) && !e->subscribed) {
-        childinfo = l->select & BIT(LIST_RECURSIVEMATCH) && e->below;
-        wanted = wanted && childinfo;
+    write_name(im, name, &a);
+    if (old_name.n) {
+        buf_add_str(&im->s.out, " (\"OLDNAME\" (");
+        imap_write_mailbox(im, &im->s.out, old_name);
+        buf_add_str(&im->s.out, "))");
     }
-    if (wanted)
-        write_entry(l, at, childinfo);
+    buf_add_str(&im->s.out, "\r\n");
 }
 
-static unsigned words_of(const struct arg *list)
+static void write_entry(struct imap *im, struct listing *l, const struct list_entry *e)
 {
-    const struct arg *many = list->n ? &list->items[0] : NULL;
-    unsigned bits = 0;
+    struct attributes a = {
+        .nonexistent = !e->box && (l->extended || im->enabled & ENABLED_REV2),
+        .noselect = !e->box && !l->extended, /* else implied by \NonExistent */
+        .subscribed = e->subscribed && (l->select | l->returns) & BIT(LIST_SUBSCRIBED),
+        .has_children = e->has_children,
+        .uses = e->box ? e->box->uses : 0,
+    };
 
-    for (size_t i = 0; many && i < many->n; i++)
-        bits |= BIT(many->items[i].word);
-    return bits;
+    write_name(im, e->name, &a);
+    /* RFC 5258 section 3.5: for names that meet the criteria, too */
+    if (e->child_selected && l->select & BIT(LIST_RECURSIVEMATCH))
+        buf_add_str(&im->s.out, " (\"CHILDINFO\" (\"SUBSCRIBED\"))");
+    buf_add_str(&im->s.out, "\r\n");
 }
 
-/* Reference and pattern are joined as they are; a pattern that no name can have matches none. */
+/* RFC 5819 section 2: "If the server runs into unexpected problems while trying to look up the
+ * STATUS information, it MAY drop the corresponding STATUS reply." */
+static void write_data(struct imap *im, struct listing *l, const struct list_entry *e)
+{
+    struct error err = {0};
+    int r = 0;
+
+    if (!e->box || !e->selected)
+        return;
+    if (l->status)
+        r = imap_write_status(im, l->st, e->box, l->status, &err);
+    (void)r;
+}
+
+/* RFC 9051 section 6.3.9: "If the "%" wildcard is the last character of a mailbox name argument,
+ * matching levels of hierarchy are also returned." But not where selection options say what is. */
+static bool is_wanted_level(const struct listing *l, const struct list_entry *e)
+{
+    return e->level && e->has_children &&
+           !(l->select & (BIT(LIST_SUBSCRIBED) | BIT(LIST_SPECIAL_USE)));
+}
+
+/* RFC 5258 section 3.3: the two reasons to include a name that matches. */
+static void list_one(struct imap *im, struct listing *l, const struct list_entry *e)
+{
+    bool hint = l->select & BIT(LIST_RECURSIVEMATCH) && e->child_hidden;
+
+    if (!e->matched || !(e->selected || hint || is_wanted_level(l, e)))
+        return;
+    write_entry(im, l, e);
+    write_data(im, l, e);
+}
+
+/* --- what is asked for -------------------------------------------------------------------------
+ */
+
+/* Reference and pattern are joined as they are; a pattern that no name can have matches none.
+ * RFC 5258 section 3: "the empty string MUST be ignored for the purpose of matching" */
 static void add_pattern(struct listing *l, struct command *cmd, const struct arg *reference,
                         const struct arg *pattern)
 {
     struct slice joined;
 
-    if (pattern->malformed || pattern->text.n > PATTERN_MAX)
+    if (pattern->malformed || !pattern->text.n || pattern->text.n > PATTERN_MAX)
         return;
     joined = arena_slice(&cmd->arena,
                          slice_str(arena_printf(&cmd->arena, "%.*s%.*s", SLICE_FMT(reference->text),
@@ -236,69 +183,123 @@ static void read_patterns(struct listing *l, struct command *cmd, const struct a
         add_pattern(l, cmd, reference, many ? &many->items[i] : choice);
 }
 
-int cmd_list(struct imap *im, struct command *cmd)
+/* A list of options as bits; *ret_status: what STATUS names. */
+static unsigned read_options(const struct arg *list, const struct arg **ret_status)
+{
+    const struct arg *many = list->n ? &list->items[0] : NULL;
+    unsigned bits = 0;
+
+    for (size_t i = 0; many && i < many->n; i++) {
+        const struct arg *option = &many->items[i];
+
+        bits |= BIT(option->word);
+        if (option->word == LIST_STATUS && ret_status)
+            *ret_status = &option->items[0].items[0];
+    }
+    return bits;
+}
+
+/* The context of a command that goes on until all entries are written. */
+static int begin(struct imap *im, struct command *cmd, struct listing *l,
+                 const struct list_query *query)
+{
+    int r = account_refresh(im->account, &l->st, &cmd->err);
+
+    if (r < 0)
+        return r;
+    mailbox_list_make(l->st, query, &l->list);
+    cmd->context = mem_dup(l, sizeof *l);
+    cmd->context_free = listing_free;
+    return 0;
+}
+
+static int go_on(struct imap *im, struct command *cmd)
+{
+    struct listing *l = cmd->context;
+    int64_t until = clock_mono_ms() + WORK_MS;
+
+    while (l->at < l->list.n) {
+        if (im->s.out.n >= LIST_SLICE || (l->at % 256 == 255 && clock_mono_ms() >= until) ||
+            (l->status && clock_mono_ms() >= until))
+            return RUN_AGAIN;
+        l->write(im, l, &l->list.items[l->at++]);
+    }
+    return 0;
+}
+
+/* --- LIST --------------------------------------------------------------------------------------
+ */
+
+static int begin_list(struct imap *im, struct command *cmd)
 {
     struct arg *args = cmd->parsed.args;
-    struct listing l = {.im = im};
-    struct state *st;
-    int r;
+    struct listing l = {.write = list_one,
+                        .extended = args[0].kind || args[3].kind || args[2].kind == RULE_LIST};
+    struct list_query query = {.mailboxes = true, .subscribed = true};
 
-    if (args[0].kind) {
-        l.select = words_of(&args[0]);
-        l.extended = true;
-    }
-    if (args[3].kind) {
-        l.returns = words_of(&args[3].items[0]);
-        l.extended = true;
-    }
+    if (args[0].kind)
+        l.select = read_options(&args[0], NULL);
+    if (args[3].kind)
+        l.returns = read_options(&args[3].items[0], &l.status);
     if (l.select & BIT(LIST_RECURSIVEMATCH) && !(l.select & BIT(LIST_SUBSCRIBED)))
         return imap_bad(cmd, "RECURSIVEMATCH needs SUBSCRIBED");
-    /* RFC 3501 section 6.3.8: an empty pattern asks for the delimiter and the root */
-    if (args[2].kind == RULE_PATTERN && args[2].text.n == 0) {
+    if (args[2].kind == RULE_LIST && args[2].items[0].n > PATTERNS_MAX)
+        return imap_no(cmd, "LIMIT", "A LIST may have %d patterns", PATTERNS_MAX);
+    read_patterns(&l, cmd, &args[1], &args[2]);
+    query.patterns = l.patterns;
+    query.n_patterns = l.n_patterns;
+    query.select_subscribed = l.select & BIT(LIST_SUBSCRIBED);
+    query.select_special_use = l.select & BIT(LIST_SPECIAL_USE);
+    return begin(im, cmd, &l, &query);
+}
+
+/* RFC 3501 section 6.3.8: an empty pattern asks for the delimiter and the root; but "ANY extended
+ * LIST command ... MUST NOT treat the empty mailbox name as such a special request" (RFC 5258). */
+static bool asks_for_root(const struct arg *args)
+{
+    return !args[0].kind && !args[3].kind && args[2].kind == RULE_PATTERN && args[2].text.n == 0;
+}
+
+int cmd_list(struct imap *im, struct command *cmd)
+{
+    int r = 0;
+
+    if (!cmd->context && asks_for_root(cmd->parsed.args)) {
         buf_add_str(&im->s.out, "* LIST (\\Noselect) \"/\" \"\"\r\n");
         return 0;
     }
-    if (args[2].kind == RULE_LIST && args[2].items[0].n > PATTERNS_MAX)
-        return imap_no(cmd, "LIMIT", "A LIST may have %d patterns", PATTERNS_MAX);
-    r = account_refresh(im->account, &st, &cmd->err);
-    if (r < 0)
-        return r;
-    read_patterns(&l, cmd, &args[1], &args[2]);
-    collect(st, true, true, &l.entries);
-    for (size_t i = 0; i < l.entries.v.n; i++)
-        list_entry(&l, i);
-    VEC_DONE(&l.entries.v);
-    state_unref(st);
-    return 0;
+    if (!cmd->context)
+        r = begin_list(im, cmd);
+    return r < 0 ? r : go_on(im, cmd);
 }
 
 /* --- LSUB --------------------------------------------------------------------------------------
  */
 
+/* RFC 3501 section 6.3.9: with "%", foo/bar being subscribed makes foo show, \Noselect */
+static void lsub_one(struct imap *im, struct listing *l, const struct list_entry *e)
+{
+    if (!e->matched || !(e->subscribed || (e->level && e->child_selected)))
+        return;
+    buf_printf(&im->s.out, "* LSUB (%s) \"/\" ", e->subscribed ? "" : "\\Noselect");
+    imap_write_mailbox(im, &im->s.out, e->name);
+    buf_add_str(&im->s.out, "\r\n");
+}
+
+static int begin_lsub(struct imap *im, struct command *cmd)
+{
+    struct listing l = {.write = lsub_one};
+    struct list_query query = {.subscribed = true, .select_subscribed = true};
+
+    read_patterns(&l, cmd, &cmd->parsed.args[0], &cmd->parsed.args[1]);
+    query.patterns = l.patterns;
+    query.n_patterns = l.n_patterns;
+    return begin(im, cmd, &l, &query);
+}
+
 int cmd_lsub(struct imap *im, struct command *cmd)
 {
-    struct arg *args = cmd->parsed.args;
-    struct listing l = {.im = im};
-    struct state *st;
-    bool percent;
-    int r = account_refresh(im->account, &st, &cmd->err);
+    int r = cmd->context ? 0 : begin_lsub(im, cmd);
 
-    if (r < 0)
-        return r;
-    read_patterns(&l, cmd, &args[0], &args[1]);
-    percent = l.n_patterns && slice_find(l.patterns[0], '%') >= 0;
-    collect(st, false, true, &l.entries);
-    for (size_t i = 0; i < l.entries.v.n; i++) {
-        const struct entry *e = &l.entries.v.items[i];
-
-        /* RFC 3501 section 6.3.9: with "%", foo/bar being subscribed makes foo show, \Noselect */
-        if (!matches(&l, e->name) || !(e->subscribed || (percent && e->below)))
-            continue;
-        buf_printf(&im->s.out, "* LSUB (%s) \"/\" ", e->subscribed ? "" : "\\Noselect");
-        imap_write_mailbox(im, &im->s.out, e->name);
-        buf_add_str(&im->s.out, "\r\n");
-    }
-    VEC_DONE(&l.entries.v);
-    state_unref(st);
-    return 0;
+    return r < 0 ? r : go_on(im, cmd);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* SELECT, EXAMINE, CLOSE, UNSELECT, CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE, STATUS. */
+/* SELECT, EXAMINE, CLOSE, UNSELECT, CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE. */
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -276,78 +276,4 @@ int cmd_subscribe(struct imap *im, struct command *cmd)
 int cmd_unsubscribe(struct imap *im, struct command *cmd)
 {
     return subscribe(im, cmd, false);
-}
-
-/* --- STATUS ------------------------------------------------------------------------------------
- */
-
-static uint64_t status_value(const struct imap *im, const struct mailbox *box, int word)
-{
-    switch (word) {
-    case STATUS_MESSAGES:
-        return box->sum.exists;
-    case STATUS_UIDNEXT:
-        return box->sum.uidnext;
-    case STATUS_UIDVALIDITY:
-        return box->uidvalidity;
-    case STATUS_UNSEEN:
-        return box->sum.unseen;
-    case STATUS_HIGHESTMODSEQ:
-        return box->sum.modseq;
-    case STATUS_APPENDLIMIT:
-        return imap_message_max(im);
-    default: /* RECENT: I13 */
-        return 0;
-    }
-}
-
-static const char *const status_names[] = {
-    [STATUS_MESSAGES] = "MESSAGES",   [STATUS_RECENT] = "RECENT",
-    [STATUS_UIDNEXT] = "UIDNEXT",     [STATUS_UIDVALIDITY] = "UIDVALIDITY",
-    [STATUS_UNSEEN] = "UNSEEN",       [STATUS_HIGHESTMODSEQ] = "HIGHESTMODSEQ",
-    [STATUS_MAILBOXID] = "MAILBOXID", [STATUS_APPENDLIMIT] = "APPENDLIMIT",
-};
-
-static void write_status(struct imap *im, const struct mailbox *box, const struct arg *words)
-{
-    struct buf *out = &im->s.out;
-
-    buf_add_str(out, "* STATUS ");
-    imap_write_mailbox(im, out, slice_str(box->name));
-    buf_add_str(out, " (");
-    for (size_t i = 0; i < words->n; i++) {
-        int word = words->items[i].word;
-
-        buf_printf(out, "%s%s ", i ? " " : "", status_names[word]);
-        if (word != STATUS_MAILBOXID) {
-            buf_add_u64(out, status_value(im, box, word));
-            continue;
-        }
-        buf_add_byte(out, '(');
-        objectid_write(out, OBJECTID_MAILBOX, box->id);
-        buf_add_byte(out, ')');
-    }
-    buf_add_str(out, ")\r\n");
-}
-
-int cmd_status(struct imap *im, struct command *cmd)
-{
-    struct arg *args = cmd->parsed.args;
-    const struct arg *words = &args[1].items[0];
-    const struct mailbox *box;
-    struct state *st;
-    int r = account_refresh(im->account, &st, &cmd->err);
-
-    if (r < 0)
-        return r;
-    box = state_mailbox_named(st, args[0].text);
-    /* RFC 7162 section 3.1: STATUS with HIGHESTMODSEQ is an enabling command */
-    if (box && has_word(&args[1], STATUS_HIGHESTMODSEQ))
-        imap_enable_condstore(im);
-    if (box)
-        write_status(im, box, words);
-    else
-        r = imap_no(cmd, "NONEXISTENT", "There is no such mailbox");
-    state_unref(st);
-    return r;
 }

@@ -208,6 +208,23 @@ bool imap_any_gone(const struct imap *im, const struct uidset *uids);
 
 struct session *imap_session_open(struct session_service *service, const struct session_peer *peer);
 
+/* --- cmd_status.c ------------------------------------------------------------------------------
+ */
+
+/* A STATUS response with the items of the list `words`; nothing is written on failure. May block
+ * (DELETED-STORAGE). */
+int imap_write_status(struct imap *im, struct state *st, const struct mailbox *box,
+                      const struct arg *words, struct error *err) MUST_USE;
+
+/* --- cmd_list.c --------------------------------------------------------------------------------
+ */
+
+/* One mailbox of the state in a LIST response, as if LIST had been asked for it. old_name (UTF-8,
+ * not empty: in OLDNAME, RFC 9051 section 6.3.9.7) only for clients that have shown to understand
+ * extended responses. */
+void imap_write_list(struct imap *im, const struct state *st, const struct mailbox *box,
+                     struct slice old_name);
+
 /* --- handlers ----------------------------------------------------------------------------------
  */
 

@@ -86,6 +86,29 @@ const struct rule imap_rules_rename[] = {
     {RULE_END},
 };
 
+static const struct word status_words[] = {
+    {"MESSAGES", STATUS_MESSAGES},
+    {"RECENT", STATUS_RECENT},
+    {"UIDNEXT", STATUS_UIDNEXT},
+    {"UIDVALIDITY", STATUS_UIDVALIDITY},
+    {"UNSEEN", STATUS_UNSEEN},
+    {"HIGHESTMODSEQ", STATUS_HIGHESTMODSEQ},     /* RFC 7162 section 3.1.7 */
+    {"DELETED", STATUS_DELETED},                 /* RFC 9051 section 6.3.11 */
+    {"SIZE", STATUS_SIZE},                       /* RFC 8438 */
+    {"MAILBOXID", STATUS_MAILBOXID},             /* RFC 8474 section 4.3 */
+    {"APPENDLIMIT", STATUS_APPENDLIMIT},         /* RFC 7889 section 3.1 */
+    {"DELETED-STORAGE", STATUS_DELETED_STORAGE}, /* RFC 9208 section 4.1.4 */
+    {NULL},
+};
+static const struct rule status_inner[] = {
+    {RULE_WORD, RULE_MANY, status_words, "status item"},
+    {RULE_END},
+};
+static const struct rule status_list[] = {
+    {RULE_LIST, 0, status_inner, "a list of status items"},
+    {RULE_END},
+};
+
 /* RFC 5258 section 6 */
 static const struct word list_select_words[] = {
     {"SUBSCRIBED", LIST_SUBSCRIBED}, {"SPECIAL-USE", LIST_SPECIAL_USE}, /* RFC 6154 section 5.2 */
@@ -99,6 +122,7 @@ static const struct word list_return_words[] = {
     {"SUBSCRIBED", LIST_SUBSCRIBED},
     {"CHILDREN", LIST_CHILDREN},
     {"SPECIAL-USE", LIST_SPECIAL_USE},
+    {"STATUS", LIST_STATUS, status_list}, /* RFC 5819 */
     {NULL},
 };
 static const struct rule list_return_inner[] = {
@@ -129,21 +153,6 @@ const struct rule imap_rules_lsub[] = {
     {RULE_END},
 };
 
-static const struct word status_words[] = {
-    {"MESSAGES", STATUS_MESSAGES},
-    {"RECENT", STATUS_RECENT},
-    {"UIDNEXT", STATUS_UIDNEXT},
-    {"UIDVALIDITY", STATUS_UIDVALIDITY},
-    {"UNSEEN", STATUS_UNSEEN},
-    {"HIGHESTMODSEQ", STATUS_HIGHESTMODSEQ}, /* RFC 7162 section 3.1.7 */
-    {"MAILBOXID", STATUS_MAILBOXID},         /* RFC 8474 section 4.3 */
-    {"APPENDLIMIT", STATUS_APPENDLIMIT},     /* RFC 7889 section 3.1 */
-    {NULL},
-};
-static const struct rule status_inner[] = {
-    {RULE_WORD, RULE_MANY, status_words, "status item"},
-    {RULE_END},
-};
 const struct rule imap_rules_status[] = {
     {RULE_MAILBOX},
     {RULE_LIST, 0, status_inner, "a list of status items"},

@@ -184,6 +184,9 @@ enum status_word {
     STATUS_HIGHESTMODSEQ,
     STATUS_MAILBOXID,
     STATUS_APPENDLIMIT,
+    STATUS_DELETED,
+    STATUS_SIZE,
+    STATUS_DELETED_STORAGE,
 };
 
 enum search_word {
@@ -261,6 +264,7 @@ enum list_word {
     LIST_REMOTE,
     LIST_RECURSIVEMATCH,
     LIST_CHILDREN,
+    LIST_STATUS,
     LIST_RETURN,
 };
 
