@@ -73,7 +73,7 @@ static void note_state(struct redis *r)
     if (!bus_set_state(&r->bus, up, r->in.drops + r->out.drops))
         return;
     log_begin(&line, up ? LOG_INFO_ : LOG_WARN_, "bus");
-    log_str(&line, "hints", up ? S("flow") : S("none; polling only"));
+    log_str(&line, "hints", up ? S("flow") : S("none"));
     if (up)
         log_str(&line, "server", slice_str(r->in.host));
     log_num(&line, "lost", (int64_t)(r->in.drops + r->out.drops));

@@ -14,9 +14,10 @@
         main(globals())     # runs test_* on each store, ends with "N passed, N failed"
 
 A test function with a parameter `store` runs once for 'sqlite' and once for 'mongodb'; one without
-runs once. MongoDB is one mongod for the whole script (found by tools/mongod), a database for each
+runs once. Where the script has NODES = True, or a list of names of tests, these run once more with
+'nodes': two nodes behind HAProxy (nodes.py). MongoDB is one mongod for the whole script (found by tools/mongod), a database for each
 Eider. Environment: EIDER_BIN, the folder with the programs (default build/plain/daemons);
-EIDER_STORES, which stores ("sqlite,mongodb"). Arguments of a script: names of tests to run.
+EIDER_STORES, which stores ("sqlite,mongodb,nodes"). Arguments of a script: names of tests to run.
 """
 import imaplib
 import inspect
@@ -141,6 +142,7 @@ class Mongod:
 class Shared:
     """What a script starts once."""
     mongod = None
+    others = []  # functions to be called at the end
 
     @classmethod
     def get_mongod(cls):
@@ -150,6 +152,8 @@ class Shared:
 
     @classmethod
     def end(cls):
+        while cls.others:
+            cls.others.pop()()
         if cls.mongod is not None:
             cls.mongod.stop()
             cls.mongod = None
@@ -167,6 +171,12 @@ class Eider:
     socket), folder, config (the file), log_path. `settings` is text put behind the configuration;
     plaintext logins without TLS are allowed unless plaintext=False. `uri` shares a store with
     another Eider: Eider('mongodb', uri=first.uri), or for SQLite with folder=first.folder."""
+
+    def __new__(cls, store='sqlite', *_, **__):
+        if cls is Eider and store == 'nodes':
+            from nodes import Nodes  # it builds on this module
+            cls = Nodes
+        return super().__new__(cls)
 
     def __init__(self, store='sqlite', settings='', plaintext=True, uri=None, folder=None,
                  start=True):
@@ -314,11 +324,14 @@ def client_context():
 # ---- running ----
 
 def cases(names):
-    stores = os.environ.get('EIDER_STORES', 'sqlite,mongodb').split(',')
+    stores = os.environ.get('EIDER_STORES', 'sqlite,mongodb,nodes').split(',')
+    through_nodes = names.get('NODES', ())
     for name, function in list(names.items()):
         if name.startswith('test_') and callable(function):
             if 'store' in inspect.signature(function).parameters:
                 for store in stores:
+                    if store == 'nodes' and through_nodes is not True and name not in through_nodes:
+                        continue
                     yield f'{name}[{store}]', (lambda f=function, s=store: f(s))
             else:
                 yield name, function

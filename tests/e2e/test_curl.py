@@ -56,5 +56,8 @@ def test_curl_logs_in_under_tls_only(store):
         curl(eider, wrong, '', status=1)
 
 
+NODES = ['test_curl_reads_and_writes']
+
+
 if __name__ == '__main__':
     main(globals())

@@ -53,5 +53,8 @@ def test_imapflow_uses_a_mailbox(store):
             raise Failed('imapflow: ' + '\n'.join(said))
 
 
+NODES = True
+
+
 if __name__ == '__main__':
     main(globals())

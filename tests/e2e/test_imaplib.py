@@ -253,5 +253,8 @@ def test_tls_is_at_least_1_2():
         check(False, 'TLS 1.1 is refused')
 
 
+NODES = ['test_mailboxes', 'test_append_fetch_store', 'test_copy_move_expunge', 'test_two_clients_see_each_other']
+
+
 if __name__ == '__main__':
     main(globals())

@@ -234,5 +234,8 @@ def test_folders_are_made_and_removed_on_both_sides(store):
             check_quiet(near, 'after removals')
 
 
+NODES = ['test_mail_comes_from_both_sides_and_nothing_twice', 'test_flags_change_from_both_sides']
+
+
 if __name__ == '__main__':
     main(globals())

@@ -135,5 +135,8 @@ def test_a_person_reads_mail(store):
         mutt.quit()
 
 
+NODES = True
+
+
 if __name__ == '__main__':
     main(globals())
