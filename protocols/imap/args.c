@@ -109,7 +109,7 @@ static bool begins(const struct reader *x, const struct rule *rule, size_t at)
     case RULE_PARTIAL:
         return c == '<';
     case RULE_STREAM:
-        return c == '{';
+        return c == '{' || (c == '~' && reader_peek(&there, 1) == '{');
     case RULE_STRING:
     case RULE_DATE_TIME:
         return c == '"' || (c == '{' && rule->kind == RULE_STRING);
@@ -149,6 +149,7 @@ static enum parse_result stream(struct reader *x, struct arg *arg)
 {
     enum parse_result r;
 
+    arg->binary = reader_byte(x, '~');
     if (reader_peek(x, 0) != '{')
         return reader_wrong(x, "a literal");
     r = read_literal_head(x, &arg->number);

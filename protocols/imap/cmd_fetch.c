@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* FETCH: RFC 3501 section 6.4.5, RFC 7162.
+/* FETCH: RFC 3501 section 6.4.5, RFC 7162, RFC 3516.
  *
  * A FETCH goes through its set in batches: the messages of a batch are looked up, their digests
  * come in one read, and where bodies are asked for, \Seen is set on all of them by one intent
@@ -11,6 +11,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
+#include "protocols/imap/fetch_binary.h"
 #include "protocols/imap/fetch_part.h"
 #include "protocols/imap/impl.h"
 #include "protocols/imap/objectid.h"
@@ -38,7 +39,7 @@ struct fetched {
 struct fetch {
     struct item *items; /* the command's arena's */
     size_t n_items;
-    bool digest, sets_seen, has_flags, has_modseq; /* what the items ask for */
+    bool digest, sets_seen, has_flags, has_modseq, decodes; /* what the items ask for */
     uint64_t changed_since;
     const struct arg *part_of; /* PARTIAL: its range */
     struct uidset uids;
@@ -49,12 +50,14 @@ struct fetch {
     struct hold *hold;
     size_t n, at; /* messages in the batch; the one being written */
 
-    struct fetch_part part; /* of the message being written */
-    size_t item;            /* next to be written of it */
-    uint64_t pos, left;     /* of a literal being written */
-    bool streaming;         /* bytes of this message's response may have been sent */
+    struct fetch_part part;      /* of the message being written */
+    size_t item;                 /* next to be written of it */
+    uint64_t pos, left;          /* of a literal being written */
+    struct fetch_binary binary;  /* of it, if it is decoded */
+    const struct item *scanning; /* the size of this one is being counted */
+    bool streaming;              /* bytes of this message's response may have been sent */
 
-    bool some_gone;
+    bool some_gone, unknown_cte;
     struct error damage; /* the first message that could not be read */
     int64_t until;       /* of this step's work */
 };
@@ -63,6 +66,7 @@ static void fetch_free(void *context)
 {
     struct fetch *f = context;
 
+    fetch_binary_done(&f->binary);
     fetch_part_done(&f->part);
     hold_release(f->hold);
     uidset_done(&f->uids);
@@ -109,6 +113,26 @@ static int add_body(struct fetch *f, struct command *cmd, const struct arg *arg)
     return 0;
 }
 
+/* RFC 3516 section 7: section-binary is a part number or nothing */
+static int add_binary(struct fetch *f, struct command *cmd, const struct arg *arg)
+{
+    struct item *item = &f->items[f->n_items++];
+
+    item->word = arg->word;
+    item->section = arg->items[0].section;
+    if (item->section->kind != SECTION_ALL)
+        return imap_bad(cmd, "BINARY takes a part number, not %.*s",
+                        SLICE_FMT(item->section->text));
+    if (arg->word != FETCH_BINARY_SIZE) {
+        item->partial = arg->items[1].kind;
+        item->offset = arg->items[1].partial.offset;
+        item->count = arg->items[1].partial.count;
+    }
+    f->sets_seen |= arg->word == FETCH_BINARY;
+    f->digest = f->decodes = true;
+    return 0;
+}
+
 static void add_rfc822(struct fetch *f, enum fetch_word word, bool peek)
 {
     f->items[f->n_items++] = (struct item){
@@ -138,6 +162,10 @@ static int add_word(struct imap *im, struct fetch *f, struct command *cmd, const
     case FETCH_BODY:
     case FETCH_BODY_PEEK:
         return add_body(f, cmd, arg);
+    case FETCH_BINARY:
+    case FETCH_BINARY_PEEK:
+    case FETCH_BINARY_SIZE:
+        return add_binary(f, cmd, arg);
     case FETCH_RFC822:
     case FETCH_RFC822_HEADER:
     case FETCH_RFC822_TEXT:
@@ -345,6 +373,12 @@ static int next_batch(struct imap *im, struct command *cmd, struct fetch *f)
 /* --- writing -----------------------------------------------------------------------------------
  */
 
+static bool is_binary(const struct item *item)
+{
+    return item->word == FETCH_BINARY || item->word == FETCH_BINARY_PEEK ||
+           item->word == FETCH_BINARY_SIZE;
+}
+
 static void write_label(struct buf *out, const struct item *item)
 {
     switch (item->word) {
@@ -358,7 +392,9 @@ static void write_label(struct buf *out, const struct item *item)
         buf_add_str(out, "RFC822.TEXT ");
         return;
     default:
-        buf_add_str(out, "BODY[");
+        buf_add_str(out, item->word == FETCH_BINARY_SIZE ? "BINARY.SIZE["
+                         : is_binary(item)               ? "BINARY["
+                                                         : "BODY[");
         buf_add_slice(out, item->section->text);
         buf_add_byte(out, ']');
         if (item->partial)
@@ -405,12 +441,79 @@ static int write_fields(struct fetch *f, const struct item *item, struct buf *ou
     return 0;
 }
 
-static int write_section(struct fetch *f, const struct item *item, struct buf *out,
+static int begin_binary(const struct imap *im, struct fetch *f, const struct item *item,
+                        struct buf *out, struct error *err)
+{
+    static const struct binary_mark none;
+    struct mdigest_section s;
+    int r = fetch_part_find(&f->part, item->section, &s, err);
+
+    if (r < 0)
+        return r;
+    if (r == 0) {
+        write_label(out, item);
+        buf_add_str(out, item->word == FETCH_BINARY_SIZE ? "0" : "NIL");
+        return 0;
+    }
+    r = s.body_len ? fetch_part_content(&f->part, err) : 0;
+    if (r < 0)
+        return r;
+    fetch_binary_begin(&f->binary, &f->part, &s, item->partial ? item->offset : 0,
+                       item->partial ? item->count : UINT64_MAX, im->binary ? im->binary : &none);
+    f->scanning = item;
+    return 0;
+}
+
+/* Counts on; behind that, the head of the literal, or the number. */
+static int scan(struct fetch *f, struct buf *out, struct error *err)
+{
+    const struct item *item = f->scanning;
+    int r = fetch_binary_scan(&f->binary, &f->part, f->until, err);
+
+    if (r <= 0)
+        return r < 0 ? r : RUN_AGAIN;
+    f->scanning = NULL;
+    write_label(out, item);
+    if (item->word == FETCH_BINARY_SIZE) {
+        buf_add_u64(out, f->binary.size);
+        fetch_binary_done(&f->binary);
+        return 0;
+    }
+    if (f->binary.nul) /* RFC 3516 section 4.3 */
+        buf_add_byte(out, '~');
+    write_literal_head(out, f->binary.size);
+    f->left = f->binary.size;
+    return 0;
+}
+
+/* RFC 3516 section 4.3: "If the server does not know how to decode the section's CTE, it MUST fail
+ * the request and issue a "NO" response that contains the "UNKNOWN-CTE" extended response code." It
+ * is found out before anything of the message is sent. */
+static int check_encodings(struct fetch *f, struct error *err)
+{
+    for (size_t i = 0; i < f->n_items; i++) {
+        struct mdigest_section s;
+        int r =
+            is_binary(&f->items[i]) ? fetch_part_find(&f->part, f->items[i].section, &s, err) : 0;
+
+        if (r < 0)
+            return r;
+        if (r > 0 && s.kind == MIME_LEAF && s.encoding == MIME_UNKNOWN) {
+            f->unknown_cte = true;
+            return error_set(err, ERR_NOPERM, "A part's encoding is not known");
+        }
+    }
+    return 0;
+}
+
+static int write_section(struct imap *im, struct fetch *f, const struct item *item, struct buf *out,
                          struct error *err)
 {
     uint64_t offset, len;
     int r;
 
+    if (is_binary(item))
+        return begin_binary(im, f, item, out, err);
     if (item->section->kind == SECTION_FIELDS || item->section->kind == SECTION_FIELDS_NOT)
         return write_fields(f, item, out, err);
     r = fetch_part_range(&f->part, item->section, &offset, &len, err);
@@ -432,9 +535,29 @@ static int write_section(struct fetch *f, const struct item *item, struct buf *o
     return 0;
 }
 
-/* Bytes of the literal under way, as many as the slice takes. */
-static int stream(struct fetch *f, struct buf *out, struct error *err)
+static int stream_binary(struct imap *im, struct fetch *f, struct buf *out, struct error *err)
 {
+    while (f->left && out->n < SESSION_SLICE) {
+        int r = fetch_binary_read(&f->binary, &f->part, out, err);
+
+        if (r < 0)
+            return r;
+        f->left -= (uint64_t)r;
+    }
+    if (f->left)
+        return RUN_AGAIN;
+    if (!im->binary)
+        im->binary = NEW(struct binary_mark);
+    *im->binary = *fetch_binary_mark(&f->binary);
+    fetch_binary_done(&f->binary);
+    return 0;
+}
+
+/* Bytes of the literal under way, as many as the slice takes. */
+static int stream(struct imap *im, struct fetch *f, struct buf *out, struct error *err)
+{
+    if (f->binary.at.message)
+        return stream_binary(im, f, out, err);
     while (f->left && out->n < SESSION_SLICE) {
         size_t n = (size_t)MIN(f->left, (uint64_t)CHUNK), before = out->n;
         int r = message_read(f->part.reader, f->pos, n, out, err);
@@ -486,7 +609,7 @@ static int write_item(struct imap *im, struct fetch *f, const struct item *item,
     struct mdigest *d = &f->part.digest;
 
     if (item->section)
-        return write_section(f, item, out, err);
+        return write_section(im, f, item, out, err);
     switch (item->word) {
     case FETCH_UID:
         buf_add_str(out, "UID ");
@@ -563,6 +686,8 @@ static int write_message(struct imap *im, struct fetch *f, struct error *err)
     if (f->item == 0) {
         if (f->digest)
             r = fetch_part_open(&f->part, im->account, e->m.id, f->digests[f->at], err);
+        if (r == 0 && f->decodes)
+            r = check_encodings(f, err);
         if (r < 0)
             return r;
         buf_add_str(out, "* ");
@@ -570,7 +695,9 @@ static int write_message(struct imap *im, struct fetch *f, struct error *err)
         buf_add_str(out, " FETCH (");
     }
     for (;;) {
-        r = stream(f, out, err);
+        r = f->scanning ? scan(f, out, err) : 0;
+        if (r == 0)
+            r = stream(im, f, out, err);
         if (r != 0)
             break;
         if (f->item == f->n_items) {
@@ -593,6 +720,8 @@ static int write_message(struct imap *im, struct fetch *f, struct error *err)
 
 static void next_message(struct fetch *f)
 {
+    fetch_binary_done(&f->binary);
+    f->scanning = NULL;
     fetch_part_done(&f->part);
     f->at++;
     f->item = 0;
@@ -623,7 +752,7 @@ static int write_or_skip(struct imap *im, struct fetch *f, struct error *err)
     }
     if (r == -ERR_NOTFOUND)
         f->some_gone = true;
-    else if (r < 0 && !f->damage.kind)
+    else if (r < 0 && !f->unknown_cte && !f->damage.kind)
         f->damage = why;
     next_message(f);
     return 0;
@@ -633,6 +762,8 @@ static int finished(struct fetch *f, struct command *cmd)
 {
     if (f->some_gone)
         return imap_no(cmd, "EXPUNGEISSUED", "Some of the messages are expunged");
+    if (f->unknown_cte)
+        return imap_no(cmd, "UNKNOWN-CTE", "The encoding of some of the parts is not known");
     if (f->damage.kind) {
         cmd->err = f->damage;
         return -ERR_INTERNAL;

@@ -88,6 +88,15 @@ static int find(struct fetch_part *p, const struct imap_section *s, struct mdige
     return r < 0 ? r : 1;
 }
 
+int fetch_part_find(struct fetch_part *p, const struct imap_section *s, struct mdigest_section *ret,
+                    struct error *err)
+{
+    if (s->n_numbers)
+        return find(p, s, ret, err);
+    *ret = (struct mdigest_section){.kind = MIME_MULTIPART, .body_len = p->digest.size};
+    return 1;
+}
+
 int fetch_part_range(struct fetch_part *p, const struct imap_section *s, uint64_t *ret_offset,
                      uint64_t *ret_len, struct error *err)
 {

@@ -27,6 +27,10 @@ int fetch_part_need(struct fetch_part *p, uint32_t missing, struct error *err) M
 /* Opens the content if it is not open. */
 int fetch_part_content(struct fetch_part *p, struct error *err) MUST_USE;
 
+/* The part of a section that is a number alone; none: the whole message, as if it were a multipart.
+ * 1; 0: the message has no such part. */
+int fetch_part_find(struct fetch_part *p, const struct imap_section *s, struct mdigest_section *ret,
+                    struct error *err) MUST_USE;
 /* Where a section's bytes are; not for HEADER.FIELDS. 1; 0: the message has no such part (NIL). */
 int fetch_part_range(struct fetch_part *p, const struct imap_section *s, uint64_t *ret_offset,
                      uint64_t *ret_len, struct error *err) MUST_USE;

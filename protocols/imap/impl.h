@@ -21,6 +21,7 @@
 
 struct imap;
 struct command;
+struct binary_mark; /* fetch_binary.h */
 
 /* RFC 3501 section 3, as bits for the table of commands. */
 enum imap_state {
@@ -137,8 +138,9 @@ struct imap {
     struct watch *watch; /* while in IDLE */
     bool idle_more;      /* IDLE has more to tell than one slice */
 
-    struct view *view; /* the selected mailbox */
-    uint64_t mailbox;  /* its id */
+    struct view *view;          /* the selected mailbox */
+    uint64_t mailbox;           /* its id */
+    struct binary_mark *binary; /* where the last FETCH BINARY ended; NULL: there was none */
     bool read_only;
     struct uidset saved; /* uids of the saved search result, "$" (RFC 5182) */
 };

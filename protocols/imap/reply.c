@@ -105,6 +105,7 @@ int imap_no(struct command *cmd, const char *code, const char *fmt, ...)
 static const char *const capabilities[] = {
     "LITERAL+", /* RFC 7888 */
     "CHILDREN", /* RFC 3348 */
+    "BINARY",   /* RFC 3516 */
     "OBJECTID", /* RFC 8474 */
     "PREVIEW",  /* RFC 8970 */
     "SAVEDATE", /* RFC 8514 */

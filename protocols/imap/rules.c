@@ -192,6 +192,7 @@ static const struct rule peek_rules[] = {
     {RULE_PARTIAL, RULE_OPTIONAL | RULE_TIGHT},
     {RULE_END},
 };
+static const struct rule size_rules[] = {{RULE_SECTION, RULE_TIGHT}, {RULE_END}};
 /* RFC 8970 section 3.1. "PREVIEW (CHANGEDSINCE 5)" is the list of FETCH's own modifiers. */
 static const struct word preview_words[] = {{"LAZY", 0}, {NULL}};
 static const struct rule preview_list[] = {
@@ -210,7 +211,9 @@ static const struct rule preview_rules[] = {
         {"RFC822.HEADER", FETCH_RFC822_HEADER}, {"RFC822.TEXT", FETCH_RFC822_TEXT},                \
         {"RFC822.PEEK", FETCH_RFC822_PEEK}, {"RFC822.TEXT.PEEK", FETCH_RFC822_TEXT_PEEK},          \
         {"SAVEDATE", FETCH_SAVEDATE}, {"PREVIEW", FETCH_PREVIEW, preview_rules},                   \
-        {"EMAILID", FETCH_EMAILID}, {"THREADID", FETCH_THREADID},
+        {"EMAILID", FETCH_EMAILID}, {"THREADID", FETCH_THREADID},                                  \
+        {"BINARY", FETCH_BINARY, peek_rules}, {"BINARY.PEEK", FETCH_BINARY_PEEK, peek_rules},      \
+        {"BINARY.SIZE", FETCH_BINARY_SIZE, size_rules},
 static const struct word fetch_words[] = {FETCH_ITEMS{NULL}};
 static const struct word fetch_words_alone[] = {
     FETCH_ITEMS{"ALL", FETCH_ALL}, {"FULL", FETCH_FULL}, {"FAST", FETCH_FAST}, {NULL}};

@@ -88,6 +88,7 @@ struct arg {
     enum rule_kind kind; /* RULE_END: left out */
     bool many;           /* of a RULE_MANY: items are the matches */
     bool malformed;      /* MAILBOX, PATTERN */
+    bool binary;         /* STREAM: a literal8 (RFC 3516 section 7) */
     int word;            /* WORD */
     struct slice text;
     struct arg *items;
@@ -165,6 +166,9 @@ enum fetch_word {
     FETCH_EMAILID,
     FETCH_THREADID,
     FETCH_PARTIAL,
+    FETCH_BINARY,
+    FETCH_BINARY_PEEK,
+    FETCH_BINARY_SIZE,
 };
 
 enum store_word {

@@ -4,6 +4,8 @@
  * All of it goes through the view (lib/mail/view.h), which knows what this client has been told.
  * EXPUNGE is told only where the command's row allows it (I7).
  */
+#include <stdlib.h>
+
 #include "lib/base/mem.h"
 #include "protocols/imap/impl.h"
 
@@ -29,6 +31,7 @@ int imap_select(struct imap *im, struct state *st, const struct mailbox *box, bo
 void imap_unselect(struct imap *im)
 {
     view_free(TAKE(im->view));
+    free(TAKE(im->binary));
     im->mailbox = 0;
     uidset_done(&im->saved); /* RFC 5182 section 2.1: SELECT resets it */
     if (im->state == IMAP_SELECTED)

@@ -527,6 +527,7 @@ static void imap_free(struct session *s)
     command_done(&im->cmd);
     view_free(im->view);
     uidset_done(&im->saved);
+    free(im->binary);
     if (im->account)
         account_unref(im->account);
     if (im->counted)
