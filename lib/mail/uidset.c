@@ -124,6 +124,45 @@ struct uidset uidset_copy(const struct uidset *s)
     return copy;
 }
 
+struct uidset uidset_and(const struct uidset *a, const struct uidset *b)
+{
+    struct uidset both = {0};
+
+    for (size_t i = 0, j = 0; i < a->n && j < b->n;) {
+        uint32_t first = MAX(a->items[i].first, b->items[j].first);
+        uint32_t last = MIN(a->items[i].last, b->items[j].last);
+
+        if (first <= last)
+            uidset_add_range(&both, first, last);
+        if (a->items[i].last < b->items[j].last)
+            i++;
+        else
+            j++;
+    }
+    return both;
+}
+
+struct uidset uidset_minus(const struct uidset *a, const struct uidset *b)
+{
+    struct uidset rest = {0};
+    size_t j = 0;
+
+    for (size_t i = 0; i < a->n; i++) {
+        uint64_t from = a->items[i].first, last = a->items[i].last;
+
+        while (j < b->n && b->items[j].last < from)
+            j++;
+        for (size_t k = j; k < b->n && b->items[k].first <= last; k++) {
+            if (b->items[k].first > from)
+                uidset_add_range(&rest, (uint32_t)from, b->items[k].first - 1);
+            from = (uint64_t)b->items[k].last + 1;
+        }
+        if (from <= last)
+            uidset_add_range(&rest, (uint32_t)from, (uint32_t)last);
+    }
+    return rest;
+}
+
 void uidset_print(const struct uidset *s, struct buf *out)
 {
     for (size_t i = 0; i < s->n; i++) {

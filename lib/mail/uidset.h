@@ -26,6 +26,9 @@ bool uidset_has(const struct uidset *s, uint32_t uid);
 size_t uidset_search(const struct uidset *s, uint32_t uid);
 uint64_t uidset_count(const struct uidset *s);
 struct uidset uidset_copy(const struct uidset *s);
+/* What is in both; what is in a but not in b. Linear. */
+struct uidset uidset_and(const struct uidset *a, const struct uidset *b);
+struct uidset uidset_minus(const struct uidset *a, const struct uidset *b);
 /* "1:4,7,9:12"; nothing for the empty set. */
 void uidset_print(const struct uidset *s, struct buf *out);
 /* varints: count, then gap and length of each; decoding refuses what encoding would not give

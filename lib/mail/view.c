@@ -128,6 +128,11 @@ uint32_t view_count(const struct view *v)
     return living(v) + v->ghosts_before[v->ghosts.n];
 }
 
+uint32_t view_bound(const struct view *v)
+{
+    return v->bound;
+}
+
 /* Number of messages in view with a uid below. */
 static uint32_t place(const struct view *v, uint32_t uid)
 {

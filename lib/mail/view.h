@@ -65,6 +65,8 @@ bool view_pending(const struct view *v, bool allow_expunge);
 
 /* Number of messages, as announced. */
 uint32_t view_count(const struct view *v);
+/* Messages from this uid on have not been announced. */
+uint32_t view_bound(const struct view *v);
 /* 0: no such number / no such message in view. */
 uint32_t view_uid(const struct view *v, uint32_t seq);
 uint32_t view_seq(const struct view *v, uint32_t uid);

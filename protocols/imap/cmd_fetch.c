@@ -39,9 +39,10 @@ struct fetched {
 struct fetch {
     struct item *items; /* the command's arena's */
     size_t n_items;
-    bool digest, sets_seen, has_flags, has_modseq, decodes; /* what the items ask for */
+    bool digest, sets_seen, has_flags, has_modseq, has_uid, decodes; /* what the items ask for */
     uint64_t changed_since;
     const struct arg *part_of; /* PARTIAL: its range */
+    struct vanished vanished;  /* to be told before all else */
     struct uidset uids;
     size_t range; /* first range of uids not looked at yet */
 
@@ -70,6 +71,7 @@ static void fetch_free(void *context)
     fetch_part_done(&f->part);
     hold_release(f->hold);
     uidset_done(&f->uids);
+    uidset_done(&f->vanished.uids);
     free(f);
 }
 
@@ -90,6 +92,7 @@ static void add_item(struct fetch *f, enum fetch_word word)
                  word == FETCH_PREVIEW || word == FETCH_THREADID;
     f->has_flags |= word == FETCH_FLAGS;
     f->has_modseq |= word == FETCH_MODSEQ;
+    f->has_uid |= word == FETCH_UID;
 }
 
 static int add_body(struct fetch *f, struct command *cmd, const struct arg *arg)
@@ -201,10 +204,51 @@ static int add_modifier(struct imap *im, struct fetch *f, struct command *cmd,
         f->part_of = &modifier->items[0];
         return 0;
     }
+    if (modifier->word == FETCH_VANISHED)
+        return 0;
     f->changed_since = modifier->items[0].number; /* RFC 7162 section 3.1.4.1 */
     imap_enable_condstore(im);
     add_item(f, FETCH_MODSEQ);
     return 0;
+}
+
+static bool has_modifier(const struct command *cmd, int word)
+{
+    const struct arg *list = &cmd->parsed.args[2];
+
+    for (size_t i = 0; list->kind && i < list->items[0].n; i++)
+        if (list->items[0].items[i].word == word)
+            return true;
+    return false;
+}
+
+/* RFC 7162 section 3.2.6 */
+static int check_vanished(struct imap *im, struct command *cmd)
+{
+    if (has_modifier(cmd, FETCH_VANISHED) &&
+        (!has_modifier(cmd, FETCH_CHANGEDSINCE) || !(cmd->row->flags & CMD_UID) ||
+         !(im->enabled & ENABLED_QRESYNC)))
+        return imap_bad(cmd, "VANISHED needs UID FETCH, CHANGEDSINCE, and ENABLE QRESYNC");
+    return 0;
+}
+
+/* "*" is the highest uid ever given here: the last messages may be what is gone. */
+static void find_vanished(struct imap *im, struct fetch *f, const struct arg *set)
+{
+    CLEANUP(uidset_done) struct uidset asked = {0};
+    struct state *st = account_state(im->account);
+
+    for (size_t i = 0; i < set->set.n; i++) {
+        uint32_t first = set->set.items[i].first, last = set->set.items[i].last;
+
+        first = first ? first : UINT32_MAX;
+        last = last ? last : UINT32_MAX;
+        uidset_add_range(&asked, MIN(first, last), MAX(first, last));
+    }
+    if (set->set.saved)
+        uidset_add_all(&asked, &im->saved);
+    imap_find_vanished(im, st, f->changed_since, &asked, &f->vanished.uids);
+    state_unref(st);
 }
 
 static int read_items(struct imap *im, struct fetch *f, struct command *cmd)
@@ -219,8 +263,11 @@ static int read_items(struct imap *im, struct fetch *f, struct command *cmd)
         add_item(f, FETCH_UID);
     for (size_t i = 0; i < n && r == 0; i++)
         r = add_word(im, f, cmd, list ? &list->items[i] : choice);
+    r = r == 0 ? check_vanished(im, cmd) : r;
     for (size_t i = 0; args[2].kind && i < args[2].items[0].n && r == 0; i++)
         r = add_modifier(im, f, cmd, &args[2].items[0].items[i]);
+    if (r == 0 && has_modifier(cmd, FETCH_VANISHED))
+        find_vanished(im, f, &args[0]);
     return r;
 }
 
@@ -628,9 +675,7 @@ static int write_item(struct imap *im, struct fetch *f, const struct item *item,
         buf_add_u64(out, m->size);
         return 0;
     case FETCH_MODSEQ:
-        buf_add_str(out, "MODSEQ (");
-        buf_add_u64(out, m->modseq);
-        buf_add_byte(out, ')');
+        imap_write_modseq(im, m->modseq);
         return 0;
     case FETCH_SAVEDATE:
         buf_add_str(out, "SAVEDATE ");
@@ -665,9 +710,13 @@ static void write_end(struct imap *im, struct fetch *f)
         imap_write_flags(out, e->m.flags);
         view_told(im->view, e->m.uid);
     }
-    /* RFC 7162 section 3.2: also where FLAGS were asked for */
-    if (e->seen_now && !f->has_modseq && im->enabled & ENABLED_CONDSTORE)
-        buf_printf(out, " MODSEQ (%llu)", (unsigned long long)e->m.modseq);
+    /* RFC 7162 section 3.2.4: also where FLAGS were asked for */
+    if (e->seen_now && !f->has_modseq && im->enabled & ENABLED_CONDSTORE) {
+        buf_add_byte(out, ' ');
+        imap_write_modseq(im, e->m.modseq);
+    }
+    if (e->seen_now && !f->has_uid && im->enabled & (ENABLED_CONDSTORE | ENABLED_REV2))
+        buf_printf(out, " UID %u", e->m.uid);
     buf_add_str(out, ")\r\n");
 }
 
@@ -780,6 +829,8 @@ int cmd_fetch(struct imap *im, struct command *cmd)
         return r;
     f = cmd->context;
     f->until = clock_mono_ms() + WORK_MS;
+    if (imap_tell_vanished(im, &f->vanished))
+        return RUN_AGAIN;
     while (!slice_is_full(im, f)) {
         if (f->at == f->n) {
             r = next_batch(im, cmd, f);

@@ -32,6 +32,13 @@ int cmd_id(struct imap *im, struct command *cmd)
     return 0;
 }
 
+/* RFC 7162 section 3.2.3 */
+static void enable_qresync(struct imap *im)
+{
+    imap_enable_condstore(im);
+    im->enabled |= ENABLED_QRESYNC;
+}
+
 /* Capabilities that ENABLE knows (RFC 5161: unknown ones are ignored). */
 static const struct {
     const char *name;
@@ -39,20 +46,23 @@ static const struct {
     enum imap_enabled bit;
 } enables[] = {
     {"CONDSTORE", imap_enable_condstore, ENABLED_CONDSTORE},
+    {"QRESYNC", enable_qresync, ENABLED_QRESYNC},
 };
 
 int cmd_enable(struct imap *im, struct command *cmd)
 {
     const struct arg *names = &cmd->parsed.args[0];
     CLEANUP(buf_done) struct buf line = buf_make(BUF_MAX_DEFAULT);
+    unsigned told = im->enabled;
 
     buf_add_str(&line, "* ENABLED");
     for (size_t i = 0; i < names->n; i++)
         for (size_t k = 0; k < ARRAY_LEN(enables); k++)
             if (slice_ieq(names->items[i].text, slice_str(enables[k].name)) &&
-                !(im->enabled & enables[k].bit)) {
+                !(told & enables[k].bit)) {
                 buf_printf(&line, " %s", enables[k].name);
                 enables[k].enable(im);
+                told |= enables[k].bit;
             }
     buf_add_slice(&im->s.out, buf_slice(&line));
     buf_add_str(&im->s.out, "\r\n");

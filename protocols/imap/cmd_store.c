@@ -70,9 +70,11 @@ static int tell_modseqs(struct imap *im, struct command *cmd)
         t->next = m.uid;
         if (im->s.out.n >= SESSION_SLICE)
             return RUN_AGAIN;
-        if (!gone)
-            buf_printf(&im->s.out, "* %u FETCH (UID %u MODSEQ (%" PRIu64 "))\r\n", seq, m.uid,
-                       m.modseq);
+        if (gone)
+            continue;
+        buf_printf(&im->s.out, "* %u FETCH (UID %u ", seq, m.uid);
+        imap_write_modseq(im, m.modseq);
+        buf_add_str(&im->s.out, ")\r\n");
     }
     return end(cmd, t->some_gone);
 }

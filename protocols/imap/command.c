@@ -18,7 +18,7 @@ const struct command_row imap_commands[] = {
 
     {"ENABLE", IMAP_IN, 0, imap_rules_enable, cmd_enable, "5161", "ENABLE"},
     {"SELECT", IMAP_IN, CMD_QUIET | CMD_ALONE, imap_rules_select, cmd_select, "3501 6.3.1, 7162",
-     "CONDSTORE"},
+     "CONDSTORE QRESYNC"},
     {"EXAMINE", IMAP_IN, CMD_QUIET | CMD_ALONE, imap_rules_select, cmd_examine, "3501 6.3.2", NULL},
     {"CREATE", IMAP_IN, 0, imap_rules_create, cmd_create, "3501 6.3.3, 6154 3",
      "CREATE-SPECIAL-USE"},
@@ -38,9 +38,10 @@ const struct command_row imap_commands[] = {
     {"CLOSE", IMAP_SELECTED, CMD_QUIET | CMD_ALONE, imap_rules_none, cmd_close, "3501 6.4.2", NULL},
     {"UNSELECT", IMAP_SELECTED, CMD_QUIET | CMD_ALONE, imap_rules_none, cmd_unselect, "3691",
      "UNSELECT"},
-    {"EXPUNGE", IMAP_SELECTED, CMD_NEEDS_WRITE, imap_rules_none, cmd_expunge, "3501 6.4.3", NULL},
-    {"UID EXPUNGE", IMAP_SELECTED, CMD_UID | CMD_NEEDS_WRITE, imap_rules_set, cmd_expunge,
-     "4315 2.1", "UIDPLUS"},
+    {"EXPUNGE", IMAP_SELECTED, CMD_NEEDS_WRITE | CMD_EXPUNGES, imap_rules_none, cmd_expunge,
+     "3501 6.4.3", NULL},
+    {"UID EXPUNGE", IMAP_SELECTED, CMD_UID | CMD_NEEDS_WRITE | CMD_EXPUNGES, imap_rules_set,
+     cmd_expunge, "4315 2.1", "UIDPLUS"},
     {"SEARCH", IMAP_SELECTED, CMD_SEQ, imap_rules_search, cmd_search,
      "3501 6.4.4, 4731, 5182, 9394", "ESEARCH SEARCHRES WITHIN PARTIAL"},
     {"UID SEARCH", IMAP_SELECTED, CMD_UID, imap_rules_search, cmd_search, "3501 6.4.8", NULL},
@@ -54,9 +55,10 @@ const struct command_row imap_commands[] = {
      * MOVE must send it (RFC 6851 3.3). */
     {"COPY", IMAP_SELECTED, 0, imap_rules_copy, cmd_copy, "3501 6.4.7", NULL},
     {"UID COPY", IMAP_SELECTED, CMD_UID, imap_rules_copy, cmd_copy, "3501 6.4.8", NULL},
-    {"MOVE", IMAP_SELECTED, CMD_NEEDS_WRITE, imap_rules_copy, cmd_move, "6851 3.1", "MOVE"},
-    {"UID MOVE", IMAP_SELECTED, CMD_UID | CMD_NEEDS_WRITE, imap_rules_copy, cmd_move, "6851 3.2",
-     NULL},
+    {"MOVE", IMAP_SELECTED, CMD_NEEDS_WRITE | CMD_EXPUNGES, imap_rules_copy, cmd_move, "6851 3.1",
+     "MOVE"},
+    {"UID MOVE", IMAP_SELECTED, CMD_UID | CMD_NEEDS_WRITE | CMD_EXPUNGES, imap_rules_copy, cmd_move,
+     "6851 3.2", NULL},
 };
 const size_t imap_commands_n = ARRAY_LEN(imap_commands);
 

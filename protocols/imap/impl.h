@@ -59,7 +59,8 @@ enum command_flags {
     /* Why a client should wait for the answer before it sends another (RFC 3501 section 5.5). Here
      * commands run strictly one after the other, so nothing depends on it; NOTIFY and parallel
      * commands will. */
-    CMD_ALONE = 32, /* changes the state of the connection */
+    CMD_ALONE = 32,    /* changes the state of the connection */
+    CMD_EXPUNGES = 64, /* with QRESYNC, its OK says HIGHESTMODSEQ (RFC 7162 section 3.2.7) */
 };
 
 struct command_row {
@@ -87,6 +88,7 @@ struct command {
     struct arena arena;
     struct error err;
     int result;           /* of the handler, while what changed is told */
+    bool numbers;         /* has sequence numbers although its row says no (UID SEARCH) */
     enum imap_phase next; /* after the answer: PHASE_READ, or what the handler wants */
     const char *status;   /* NULL: OK or what the table says; "BAD" */
     const char *code; /* response code without brackets; NULL: what the table says. The arena's */
@@ -142,7 +144,10 @@ struct imap {
     uint64_t mailbox;           /* its id */
     struct binary_mark *binary; /* where the last FETCH BINARY ended; NULL: there was none */
     bool read_only;
-    struct uidset saved; /* uids of the saved search result, "$" (RFC 5182) */
+    struct uidset saved;                /* uids of the saved search result, "$" (RFC 5182) */
+    bool modseq_told;                   /* a MODSEQ was told by the command under way */
+    const struct flagsets *keywords_of; /* the keywords told by FLAGS: of this table, so many */
+    size_t keywords_told;
 };
 
 /* --- session.c ---------------------------------------------------------------------------------
@@ -190,6 +195,12 @@ void imap_unselect(struct imap *im);
 /* Takes in the newest state (`present`: compared with the store); tells nothing yet.
  * -ERR_NOTFOUND: the mailbox does not exist any more. */
 int imap_update(struct imap *im, bool present, struct error *err) MUST_USE;
+/* FLAGS and PERMANENTFLAGS, if a keyword has come since they were told. */
+void imap_tell_keywords(struct imap *im);
+/* "* 1 FETCH (UID 7 FLAGS (...) MODSEQ (n))", UID and MODSEQ as the client wants them. */
+void imap_write_changed(struct imap *im, uint32_t seq, const struct message *m, bool uid);
+/* "MODSEQ (n)" */
+void imap_write_modseq(struct imap *im, uint64_t modseq);
 /* Tells a slice of what may be told; true: there is more. */
 bool imap_tell(struct imap *im, bool allow_expunge, bool uid);
 /* From now on MODSEQ is told (RFC 7162 section 3.1). */
@@ -202,8 +213,28 @@ int imap_resolve_set(struct imap *im, struct command *cmd, const struct arg *set
                      struct uidset *ret) MUST_USE;
 /* Commits one intent of this account; its result, and its sentence in cmd->err. */
 int imap_commit(struct imap *im, struct command *cmd, struct intent *intent) MUST_USE;
+/* Takes the uids below off a set. */
+void imap_drop_below(struct uidset *uids, uint32_t uid);
 /* Are messages in the set that are expunged, but not yet for this client? */
 bool imap_any_gone(const struct imap *im, const struct uidset *uids);
+
+/* --- qresync.c: what a client that comes back has missed ----------------------------------------
+ */
+
+/* Uids that a client is to be told of by VANISHED (EARLIER), and how many ranges have been. */
+struct vanished {
+    struct uidset uids;
+    size_t told;
+};
+/* Those of `known` (NULL: of all) that left the selected mailbox since the mod-sequence; perhaps
+ * more that are not there, never fewer (I11). */
+void imap_find_vanished(const struct imap *im, const struct state *st, uint64_t since,
+                        const struct uidset *known, struct uidset *ret);
+/* Tells a slice; true: there is more. */
+bool imap_tell_vanished(struct imap *im, struct vanished *v);
+/* One VANISHED response with the ranges from one on; so many as one line takes. */
+void imap_write_vanished(struct buf *out, const struct uidset *uids, size_t from, bool earlier);
+#define VANISHED_RANGES 1000 /* of one line */
 
 /* --- service.c ---------------------------------------------------------------------------------
  */

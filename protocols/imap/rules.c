@@ -42,8 +42,23 @@ const struct rule imap_rules_enable[] = {
 
 const struct rule imap_rules_mailbox[] = {{RULE_MAILBOX}, {RULE_END}};
 
+/* RFC 7162 section 3.2.5: UIDVALIDITY, mod-sequence, known uids, numbers and their uids */
+static const struct rule qresync_match[] = {
+    {RULE_SET, 0, NULL, "known sequence numbers"},
+    {RULE_SET, 0, NULL, "their UIDs"},
+    {RULE_END},
+};
+static const struct rule qresync_inner[] = {
+    {RULE_NUMBER, 0, NULL, "a UIDVALIDITY"},
+    {RULE_NUMBER64, 0, NULL, "a mod-sequence"},
+    {RULE_SET, RULE_OPTIONAL, NULL, "known UIDs"},
+    {RULE_LIST, RULE_OPTIONAL, qresync_match},
+    {RULE_END},
+};
+static const struct rule qresync_list[] = {{RULE_LIST, 0, qresync_inner}, {RULE_END}};
 static const struct word select_words[] = {
-    {"CONDSTORE", SELECT_CONDSTORE}, /* RFC 7162 section 3.1.8 */
+    {"CONDSTORE", SELECT_CONDSTORE},           /* RFC 7162 section 3.1.8 */
+    {"QRESYNC", SELECT_QRESYNC, qresync_list}, /* RFC 7162 section 3.2.5 */
     {NULL},
 };
 static const struct rule select_list[] = {
@@ -231,6 +246,7 @@ static const struct rule range_rules[] = {{RULE_RANGE}, {RULE_END}};
 static const struct word fetch_modifiers[] = {
     {"CHANGEDSINCE", FETCH_CHANGEDSINCE, modseq_rules}, /* RFC 7162 section 3.1.4.1 */
     {"PARTIAL", FETCH_PARTIAL, range_rules},            /* RFC 9394 section 3.3 */
+    {"VANISHED", FETCH_VANISHED},                       /* RFC 7162 section 3.2.6 */
     {NULL},
 };
 static const struct rule fetch_modifier_list[] = {

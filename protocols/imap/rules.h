@@ -159,6 +159,7 @@ enum fetch_word {
     FETCH_FULL,
     FETCH_FAST,
     FETCH_CHANGEDSINCE,
+    FETCH_VANISHED,
     FETCH_RFC822_PEEK, /* RFC 1730 section 6.4.5; Outlook asks for it */
     FETCH_RFC822_TEXT_PEEK,
     FETCH_SAVEDATE,
@@ -272,7 +273,7 @@ enum list_word {
     LIST_RETURN,
 };
 
-enum { SELECT_CONDSTORE = 1, CREATE_USE = 1 };
+enum { SELECT_CONDSTORE = 1, SELECT_QRESYNC, CREATE_USE = 1 };
 
 extern const struct rule imap_rules_none[], imap_rules_login[], imap_rules_authenticate[],
     imap_rules_id[], imap_rules_enable[], imap_rules_mailbox[], imap_rules_select[],

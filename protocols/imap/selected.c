@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "lib/base/mem.h"
+#include "lib/mail/flagset.h"
 #include "protocols/imap/impl.h"
 
 /* Unsolicited responses per slice; 40 bytes each. */
@@ -34,6 +35,7 @@ void imap_unselect(struct imap *im)
     free(TAKE(im->binary));
     im->mailbox = 0;
     uidset_done(&im->saved); /* RFC 5182 section 2.1: SELECT resets it */
+    im->keywords_of = NULL;
     if (im->state == IMAP_SELECTED)
         imap_set_state(im, IMAP_AUTHENTICATED);
 }
@@ -86,30 +88,100 @@ static void tell_exists(void *ctx, uint32_t count)
     buf_printf(&t->im->s.out, "* %u EXISTS\r\n", count);
 }
 
+void imap_write_modseq(struct imap *im, uint64_t modseq)
+{
+    buf_add_str(&im->s.out, "MODSEQ (");
+    buf_add_u64(&im->s.out, modseq);
+    buf_add_byte(&im->s.out, ')');
+    im->modseq_told = true;
+}
+
+/* RFC 7162 section 3.2.4: with CONDSTORE both UID and MODSEQ; RFC 9051 section 7.5.2: UID */
+void imap_write_changed(struct imap *im, uint32_t seq, const struct message *m, bool uid)
+{
+    struct buf *out = &im->s.out;
+
+    buf_printf(out, "* %u FETCH (", seq);
+    if (uid || im->enabled & (ENABLED_CONDSTORE | ENABLED_REV2))
+        buf_printf(out, "UID %u ", m->uid);
+    imap_write_flags(out, m->flags);
+    if (im->enabled & ENABLED_CONDSTORE) {
+        buf_add_byte(out, ' ');
+        imap_write_modseq(im, m->modseq);
+    }
+    buf_add_str(out, ")\r\n");
+}
+
 static void tell_flags(void *ctx, uint32_t seq, const struct message *m)
 {
     struct telling *t = ctx;
-    struct buf *out = &t->im->s.out;
-    bool modseq = t->im->enabled & ENABLED_CONDSTORE;
 
-    buf_printf(out, "* %u FETCH (", seq);
-    if (t->uid || modseq)
-        buf_printf(out, "UID %u ", m->uid);
-    imap_write_flags(out, m->flags);
-    if (modseq)
-        buf_printf(out, " MODSEQ (%llu)", (unsigned long long)m->modseq);
-    buf_add_str(out, ")\r\n");
+    imap_write_changed(t->im, seq, m, t->uid);
+}
+
+static void tell_vanished(void *ctx, const struct uidset *uids)
+{
+    struct telling *t = ctx;
+
+    for (size_t i = 0; i < uids->n; i += VANISHED_RANGES)
+        imap_write_vanished(&t->im->s.out, uids, i, false);
+}
+
+#define KEYWORDS_SHOWN 500 /* in FLAGS; more are made known by FETCH alone */
+
+struct listing {
+    struct buf *out;
+    unsigned left;
+    size_t n;
+};
+
+static void list_keyword(void *ctx, struct slice keyword)
+{
+    struct listing *l = ctx;
+
+    l->n++;
+    if (!l->left)
+        return;
+    l->left--;
+    buf_add_byte(l->out, ' ');
+    buf_add_slice(l->out, keyword);
+}
+
+/* RFC 3501 section 7.2.6. The keywords of all the account's mailboxes: what one has may be set in
+ * another. */
+void imap_tell_keywords(struct imap *im)
+{
+    static const char system[] = "\\Answered \\Flagged \\Deleted \\Seen \\Draft";
+    const struct flagsets *t = view_mailbox(im->view)->flagsets;
+    struct listing l = {.out = &im->s.out, .left = KEYWORDS_SHOWN};
+
+    if (t == im->keywords_of && flagsets_keywords_count(t) == im->keywords_told)
+        return;
+    buf_printf(l.out, "* FLAGS (%s", system);
+    flagsets_each_keyword(t, list_keyword, &l);
+    im->keywords_of = t;
+    im->keywords_told = l.n;
+    buf_add_str(l.out, ")\r\n* OK [PERMANENTFLAGS (");
+    if (!im->read_only) {
+        l.left = KEYWORDS_SHOWN;
+        buf_add_str(l.out, system);
+        flagsets_each_keyword(t, list_keyword, &l);
+        buf_add_str(l.out, " \\*");
+    }
+    buf_add_str(l.out, ")] These are kept\r\n");
 }
 
 bool imap_tell(struct imap *im, bool allow_expunge, bool uid)
 {
-    static const struct view_events events = {
+    const struct view_events events = {
         .expunge = tell_expunge,
+        .vanished = im->enabled & ENABLED_QRESYNC ? tell_vanished : NULL,
         .exists = tell_exists,
         .flags = tell_flags,
     };
     struct telling t = {im, uid};
 
+    imap_tell_keywords(im);
     return view_emit(im->view, allow_expunge, TELL_SLICE, &events, &t);
 }
 
@@ -164,6 +236,18 @@ int imap_commit(struct imap *im, struct command *cmd, struct intent *intent)
     if (intent->result < 0)
         cmd->err = intent->error;
     return intent->result;
+}
+
+void imap_drop_below(struct uidset *uids, uint32_t uid)
+{
+    struct uid_range below = {1, uid - 1};
+    struct uidset rest;
+
+    if (uid <= 1)
+        return;
+    rest = uidset_minus(uids, &(struct uidset){&below, 1, 1});
+    uidset_done(uids);
+    *uids = rest;
 }
 
 bool imap_any_gone(const struct imap *im, const struct uidset *uids)

@@ -186,8 +186,28 @@ static void end_command(struct imap *im)
         imap_bye(im, NULL, "Too many failed logins");
 }
 
+/* RFC 7162: where EXPUNGE, UID EXPUNGE or MOVE have left the mailbox (3.2.7, 3.2.9); and where it
+ * stands for this client as long as an expunge with a lower mod-sequence than was told is held
+ * back (3.2), so that he does not skip it when he comes back (I10). */
+static void say_modseq(struct imap *im)
+{
+    struct command *cmd = &im->cmd;
+    uint64_t modseq;
+
+    if (!im->view || !(im->enabled & ENABLED_QRESYNC))
+        return;
+    modseq = view_modseq(im->view);
+    if (cmd->row->flags & CMD_EXPUNGES && cmd->result == 0 && !cmd->code)
+        cmd->code = arena_printf(&cmd->arena, "HIGHESTMODSEQ %llu", (unsigned long long)modseq);
+    else if (im->modseq_told && modseq < view_mailbox(im->view)->sum.modseq)
+        buf_printf(&im->s.out, "* OK [HIGHESTMODSEQ %llu] There is more to be told\r\n",
+                   (unsigned long long)modseq);
+    im->modseq_told = false;
+}
+
 static void answer(struct imap *im)
 {
+    say_modseq(im);
     imap_reply(im, &im->cmd, im->cmd.result);
     end_command(im);
 }
@@ -196,7 +216,7 @@ static void tell(struct imap *im)
 {
     unsigned flags = im->cmd.row->flags;
 
-    if (imap_tell(im, !(flags & CMD_SEQ), flags & CMD_UID))
+    if (imap_tell(im, !(flags & CMD_SEQ) && !im->cmd.numbers, flags & CMD_UID))
         imap_set_phase(im, PHASE_TELL);
     else
         answer(im);
@@ -261,8 +281,11 @@ static int run(struct imap *im)
 
     cmd->row = cmd->parsed.verb;
     /* RFC 3501 section 6.3.1: also a SELECT that fails leaves no mailbox selected */
-    if (cmd->row->run == cmd_select || cmd->row->run == cmd_examine)
+    if (cmd->row->run == cmd_select || cmd->row->run == cmd_examine) {
+        if (im->view) /* RFC 7162 section 3.2.11, RFC 9051 section 7.1 */
+            buf_add_str(&im->s.out, "* OK [CLOSED] The mailbox before is closed\r\n");
         imap_unselect(im);
+    }
     if (any_malformed(cmd))
         return imap_no(cmd, "CANNOT", "A mailbox name is not modified UTF-7 (RFC 3501 5.1.3)");
     if (cmd->row->flags & CMD_NEEDS_WRITE && im->read_only)

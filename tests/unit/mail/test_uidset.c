@@ -100,3 +100,53 @@ Test(uidset, refuses_what_encoding_would_not_give)
         cr_expect(s.n == 0 && s.items == NULL);
     }
 }
+
+Test(uidset, and_and_minus_are_what_arrays_say)
+{
+    uint64_t seed = 11;
+
+    for (int round = 0; round < 300; round++) {
+        bool in_a[UIDS] = {0}, in_b[UIDS] = {0}, both[UIDS], rest[UIDS];
+        CLEANUP(uidset_done) struct uidset a = {0};
+        CLEANUP(uidset_done) struct uidset b = {0};
+        CLEANUP(uidset_done) struct uidset and = {0};
+        CLEANUP(uidset_done) struct uidset minus = {0};
+        uint32_t n = draw(&seed, 80);
+
+        for (uint32_t i = 0; i < n; i++) {
+            uint32_t uid = 1 + draw(&seed, UIDS - 1);
+
+            if (draw(&seed, 2)) {
+                uidset_add(&a, uid);
+                in_a[uid] = true;
+            } else {
+                uidset_add(&b, uid);
+                in_b[uid] = true;
+            }
+        }
+        for (int u = 0; u < UIDS; u++) {
+            both[u] = in_a[u] && in_b[u];
+            rest[u] = in_a[u] && !in_b[u];
+        }
+        and = uidset_and(&a, &b);
+        minus = uidset_minus(&a, &b);
+        check_same(&and, both);
+        check_same(&minus, rest);
+    }
+}
+
+Test(uidset, minus_at_the_ends)
+{
+    CLEANUP(uidset_done) struct uidset all = {0};
+    CLEANUP(uidset_done) struct uidset some = {0};
+    CLEANUP(uidset_done) struct uidset rest = {0};
+
+    uidset_add_range(&all, 1, UINT32_MAX);
+    uidset_add(&some, 1);
+    uidset_add(&some, UINT32_MAX);
+    rest = uidset_minus(&all, &some);
+    cr_assert(rest.n == 1 && rest.items[0].first == 2 && rest.items[0].last == UINT32_MAX - 1);
+    uidset_done(&rest);
+    rest = uidset_minus(&all, &all);
+    cr_assert_eq(rest.n, 0);
+}
