@@ -181,6 +181,7 @@ static struct session_service *new_imap(struct node *node, const struct conf *c,
 
     imap_settings_default(&s);
     s.starttls = starttls;
+    s.literal_minus = c->limits.literal_minus;
     s.message_max = c->limits.message_size;
     s.literal_max = (uint32_t)c->limits.literal;
     s.command_max = (uint32_t)c->limits.command;

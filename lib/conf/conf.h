@@ -114,6 +114,7 @@ struct conf {
         int64_t login_timeout;  /* ms from the connection to the login */
         int64_t write_timeout;  /* ms without progress on the client's side */
         unsigned auth_failures; /* then the connection is closed */
+        bool literal_minus;     /* LITERAL- instead of LITERAL+ (RFC 7888) */
         unsigned bad_commands;  /* in a row, then the connection is closed */
         unsigned user_connections; /* of one account in this process; 0: no limit */
     } limits;

@@ -165,6 +165,9 @@ const struct conf_row conf_rows[] = {
              "no limit.)"},
     {"limits.literal", CONF_SIZE, AT(limits.literal), "\"64K\"", .min = KIB, .max = 16 * MIB,
      .reload = true, .help = "The largest literal in a command that is not a message."},
+    {"limits.literal_minus", CONF_BOOL, AT(limits.literal_minus), "false", .reload = true,
+     .help = "Offer LITERAL- instead of LITERAL+ (RFC 7888): a client has to ask before it sends a "
+             "literal of more than 4 KB."},
     {"limits.command", CONF_SIZE, AT(limits.command), "\"256K\"", .min = 8 * KIB, .max = 64 * MIB,
      .reload = true,
      .help = "The largest command, literals included that are not messages. (RFC 7162 asks for 8 "

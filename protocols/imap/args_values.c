@@ -104,6 +104,10 @@ static enum parse_result quoted(struct reader *x, struct slice *ret)
     }
     x->pos++;
     *ret = slice_of(to, n);
+    /* RFC 6855 section 3: "the server MUST reject, with a "BAD" response, any octet sequences with
+     * the high bit set that fail to comply with the formal syntax requirements of UTF-8" */
+    if (x->limits->utf8 && !utf8_valid(*ret))
+        return reader_wrong(x, "UTF-8 in a quoted string");
     return PARSE_OK;
 }
 
@@ -178,7 +182,8 @@ enum parse_result read_nstring(struct reader *x, struct slice *ret, const char *
     return PARSE_OK;
 }
 
-/* Modified UTF-7 to UTF-8; INBOX in any case is INBOX, also as the first level of a name. */
+/* Modified UTF-7 to UTF-8, or that as it is; INBOX in any case is INBOX, also as the first level of
+ * a name. */
 enum parse_result read_name(struct reader *x, struct arg *arg, bool (*in)(uint8_t c),
                             const char *what)
 {
@@ -188,10 +193,13 @@ enum parse_result read_name(struct reader *x, struct arg *arg, bool (*in)(uint8_
 
     if (r != PARSE_OK)
         return r;
-    arg->malformed = mutf7_decode(&utf8, arg->text) < 0;
+    if (x->limits->utf8)
+        arg->malformed = !utf8_valid(arg->text);
+    else
+        arg->malformed = mutf7_decode(&utf8, arg->text) < 0;
     if (arg->malformed)
         return PARSE_OK;
-    s = arena_slice(x->arena, buf_slice(&utf8));
+    s = x->limits->utf8 ? arg->text : arena_slice(x->arena, buf_slice(&utf8));
     if (slice_istarts(s, S("INBOX")) && (s.n == 5 || s.p[5] == '/'))
         memcpy((char *)s.p, "INBOX", 5);
     arg->text = s;
@@ -280,12 +288,8 @@ static const struct {
     const char *name;
     uint8_t flag;
 } system_flags[] = {
-    {"Seen", FLAG_SEEN},
-    {"Answered", FLAG_ANSWERED},
-    {"Flagged", FLAG_FLAGGED},
-    {"Deleted", FLAG_DELETED},
-    {"Draft", FLAG_DRAFT},
-    {"Recent", 0}, /* only the server sets it, and this one does not: nothing to refuse */
+    {"Seen", FLAG_SEEN},       {"Answered", FLAG_ANSWERED}, {"Flagged", FLAG_FLAGGED},
+    {"Deleted", FLAG_DELETED}, {"Draft", FLAG_DRAFT},
 };
 
 static enum parse_result system_flag(struct reader *x, uint8_t *flags)
@@ -294,13 +298,15 @@ static enum parse_result system_flag(struct reader *x, uint8_t *flags)
 
     x->pos++;
     s = reader_span(x, reader_is_atom_char);
+    if (s.n == 0)
+        return reader_wrong(x, "the name of a flag behind its backslash");
+    /* RFC 3501 section 7.1, PERMANENTFLAGS: "If the client attempts to STORE a flag that is not in
+     * the PERMANENTFLAGS list, the server will either ignore the change or ...": ignored, \Recent
+     * among them. A message that somebody appends with a flag of another server is worth more. */
     for (size_t i = 0; i < ARRAY_LEN(system_flags); i++)
-        if (slice_ieq(s, slice_str(system_flags[i].name))) {
+        if (slice_ieq(s, slice_str(system_flags[i].name)))
             *flags |= system_flags[i].flag;
-            return PARSE_OK;
-        }
-    x->pos -= s.n + 1;
-    return reader_wrong(x, "a flag that exists, or a keyword without a backslash,");
+    return PARSE_OK;
 }
 
 static int keyword_order(const void *a, const void *b)

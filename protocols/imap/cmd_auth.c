@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* STARTTLS, LOGIN, AUTHENTICATE: RFC 3501 section 6.2, RFC 4959. */
+/* STARTTLS, LOGIN, AUTHENTICATE, UNAUTHENTICATE: RFC 3501 section 6.2, RFC 4959, RFC 8437. */
 #include <stdio.h>
 
+#include "lib/base/clock.h"
 #include "lib/base/codec.h"
 #include "lib/base/digest.h"
 #include "lib/base/mem.h"
@@ -15,6 +16,21 @@ int cmd_starttls(struct imap *im, struct command *cmd)
         return imap_bad(cmd, "TLS is not offered here");
     cmd->next = PHASE_TLS;
     cmd->text = "Begin TLS";
+    return 0;
+}
+
+/* RFC 8437: all is as behind the greeting, but for TLS and what ID has said. */
+int cmd_unauthenticate(struct imap *im, struct command *cmd)
+{
+    imap_unselect(im);
+    account_unref(TAKE(im->account));
+    connections_out(auth_connections(im->service->auth), im->user.account);
+    im->counted = false;
+    im->user = (struct auth_user){0};
+    im->s.user[0] = '\0';
+    im->enabled = 0;
+    imap_set_state(im, IMAP_NOT_AUTHENTICATED);
+    im->deadline_ms = clock_mono_ms() + im->service->settings.login_timeout_ms;
     return 0;
 }
 

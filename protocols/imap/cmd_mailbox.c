@@ -64,6 +64,23 @@ int cmd_create(struct imap *im, struct command *cmd)
     return r;
 }
 
+/* RFC 3501 section 6.3.4: "It is an error to attempt to delete a name that has inferior
+ * hierarchical names and also has the \Noselect mailbox name attribute"; RFC 9051 section 7.1:
+ * HASCHILDREN */
+static int not_deleted(struct imap *im, struct command *cmd, struct slice name, int r)
+{
+    struct state *st = account_state(im->account);
+
+    for (size_t i = 0; r == -ERR_NOTFOUND && i < st->n_mailboxes; i++) {
+        struct slice other = slice_str(st->mailboxes[i]->name);
+
+        if (other.n > name.n && slice_starts(other, name) && other.p[name.n] == '/')
+            r = imap_no(cmd, "HASCHILDREN", "There is no such mailbox, only some below it");
+    }
+    state_unref(st);
+    return r;
+}
+
 int cmd_delete(struct imap *im, struct command *cmd)
 {
     CLEANUP(intent_done)
@@ -74,8 +91,10 @@ int cmd_delete(struct imap *im, struct command *cmd)
     struct state *st;
     int r = imap_commit(im, cmd, &intent);
 
-    if (r < 0 || !im->view)
-        return r;
+    if (r < 0)
+        return not_deleted(im, cmd, intent.name, r);
+    if (!im->view)
+        return 0;
     st = account_state(im->account);
     if (!state_mailbox(st, im->mailbox))
         imap_unselect(im); /* it was the selected one */

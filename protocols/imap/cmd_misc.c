@@ -39,6 +39,17 @@ static void enable_qresync(struct imap *im)
     im->enabled |= ENABLED_QRESYNC;
 }
 
+static void enable_utf8(struct imap *im)
+{
+    im->enabled |= ENABLED_UTF8;
+}
+
+/* RFC 9051 Appendix A: what it changes asks for the bit where it is said */
+static void enable_rev2(struct imap *im)
+{
+    im->enabled |= ENABLED_REV2;
+}
+
 /* Capabilities that ENABLE knows (RFC 5161: unknown ones are ignored). */
 static const struct {
     const char *name;
@@ -47,6 +58,8 @@ static const struct {
 } enables[] = {
     {"CONDSTORE", imap_enable_condstore, ENABLED_CONDSTORE},
     {"QRESYNC", enable_qresync, ENABLED_QRESYNC},
+    {"UTF8=ACCEPT", enable_utf8, ENABLED_UTF8},
+    {"IMAP4rev2", enable_rev2, ENABLED_REV2},
 };
 
 int cmd_enable(struct imap *im, struct command *cmd)

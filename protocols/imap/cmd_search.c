@@ -39,6 +39,9 @@ static int begin(struct imap *im, struct command *cmd)
     s->cmd = cmd;
     cmd->context = s;
     cmd->context_free = search_free;
+    /* RFC 6855 section 3: "it SHOULD reject the command with a "BAD" response" */
+    if (im->enabled & ENABLED_UTF8 && args[1].kind)
+        return imap_bad(cmd, "After ENABLE UTF8=ACCEPT all strings are UTF-8");
     r = search_return_read(&s->found, im, cmd, &args[0]);
     if (r == 0)
         r = search_run_begin(&s->run, im, cmd, charset, &args[2]);

@@ -12,22 +12,6 @@
 /* --- what SELECT says --------------------------------------------------------------------------
  */
 
-/* RFC 9051 section 6.3.2: the name as the server has it, with what LIST would say of children. */
-static void write_list(struct imap *im, const struct state *st, const struct mailbox *box)
-{
-    struct slice name = slice_str(box->name);
-    bool children = false;
-
-    for (size_t i = 0; i < st->n_mailboxes && !children; i++) {
-        struct slice other = slice_str(st->mailboxes[i]->name);
-
-        children = other.n > name.n && slice_starts(other, name) && other.p[name.n] == '/';
-    }
-    buf_printf(&im->s.out, "* LIST (%s) \"/\" ", children ? "\\HasChildren" : "\\HasNoChildren");
-    imap_write_mailbox(im, &im->s.out, name);
-    buf_add_str(&im->s.out, "\r\n");
-}
-
 static void write_selected(struct imap *im, const struct state *st)
 {
     const struct mailbox *box = view_mailbox(im->view);
@@ -47,8 +31,8 @@ static void write_selected(struct imap *im, const struct state *st)
     buf_add_str(out, "* OK [MAILBOXID ("); /* RFC 8474 section 4.2 */
     objectid_write(out, OBJECTID_MAILBOX, box->id);
     buf_add_str(out, ")] Id\r\n");
-    if (rev2)
-        write_list(im, st, box);
+    if (rev2) /* RFC 9051 section 6.3.2 */
+        imap_write_list(im, st, box, (struct slice){0});
 }
 
 /* --- QRESYNC -----------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ const struct command_row imap_commands[] = {
      "3501 6.2.2, 4959", "SASL-IR"},
     {"LOGIN", IMAP_NOT_AUTHENTICATED, CMD_ALONE, imap_rules_login, cmd_login, "3501 6.2.3", NULL},
 
+    {"UNAUTHENTICATE", IMAP_IN, CMD_QUIET | CMD_ALONE, imap_rules_none, cmd_unauthenticate, "8437",
+     "UNAUTHENTICATE"},
     {"ENABLE", IMAP_IN, 0, imap_rules_enable, cmd_enable, "5161", "ENABLE"},
     {"SELECT", IMAP_IN, CMD_QUIET | CMD_ALONE, imap_rules_select, cmd_select, "3501 6.3.1, 7162",
      "CONDSTORE QRESYNC"},

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* IMAP: IMAP4rev1 (RFC 3501) over the account log, as a session (lib/base/session.h).
+/* IMAP: IMAP4rev1 (RFC 3501) and IMAP4rev2 (RFC 9051) over the account log, as a session
+ * (lib/base/session.h).
  *
  *   parser.h    bytes -> one command with a typed argument tree; grammar.h: the grammar, as data
  *   command.h   the command table: names, states, rules, handlers; CAPABILITY is made from it
@@ -22,6 +23,7 @@ struct mail;
 
 /* What a listener's sessions are to do. Sizes in bytes, times in milliseconds. */
 struct imap_settings {
+    bool literal_minus;        /* LITERAL- instead of LITERAL+ (RFC 7888) */
     bool starttls;             /* the listener offers it (and the connection is not TLS yet) */
     uint64_t message_max;      /* largest message by APPEND; lib/mail's and the user's count too */
     uint32_t literal_max;      /* largest literal that is not a message */

@@ -115,7 +115,7 @@ struct imap_service {
     struct imap_settings settings;
     struct mail *mail;
     struct auth *auth;
-    struct parse_limits before_login, after_login;
+    struct parse_limits before_login, after_login, after_login_utf8;
 };
 
 struct imap {
@@ -265,6 +265,7 @@ int cmd_login(struct imap *im, struct command *cmd);
 int cmd_authenticate(struct imap *im, struct command *cmd);
 int cmd_authenticate_line(struct imap *im, struct command *cmd, struct slice line);
 int cmd_starttls(struct imap *im, struct command *cmd);
+int cmd_unauthenticate(struct imap *im, struct command *cmd);
 
 int cmd_capability(struct imap *im, struct command *cmd);
 int cmd_noop(struct imap *im, struct command *cmd);

@@ -231,6 +231,11 @@ static enum parser_event too_long(struct parser *p, struct slice in, struct pars
     return PARSER_BAD;
 }
 
+static bool too_large_unasked(const struct parser *p, uint64_t n)
+{
+    return p->limits->unasked && n > p->limits->unasked;
+}
+
 /* The line up to `end` (behind its LF) ends in a literal's head. */
 static enum parser_event at_literal(struct parser *p, struct slice in, size_t end, uint64_t n,
                                     bool sync, parser_find find, void *ctx, struct arena *arena,
@@ -241,6 +246,10 @@ static enum parser_event at_literal(struct parser *p, struct slice in, size_t en
     enum parse_result r = read_command(p, head, find, ctx, &scratch, ret, err);
 
     *ret_used = end;
+    if (r == PARSE_STREAM && !sync && too_large_unasked(p, n)) {
+        error_set(err, ERR_TOOBIG, "This literal has to wait for a continuation request");
+        return refuse(p, n, true, err);
+    }
     if (r == PARSE_STREAM) {
         r = read_command(p, head, find, ctx, arena, ret, err);
         ret->stream = p->left = n;
@@ -256,6 +265,10 @@ static enum parser_event at_literal(struct parser *p, struct slice in, size_t en
         r = PARSE_WRONG;
     } else if (r == PARSE_NEED && ++p->literals > p->limits->literals) {
         error_set(err, ERR_LIMIT, "A command may have %u literals", p->limits->literals);
+        r = PARSE_WRONG;
+    }
+    if (r == PARSE_NEED && !sync && too_large_unasked(p, n)) {
+        error_set(err, ERR_TOOBIG, "This literal has to wait for a continuation request");
         r = PARSE_WRONG;
     }
     if (r != PARSE_NEED)

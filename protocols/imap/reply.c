@@ -103,12 +103,13 @@ int imap_no(struct command *cmd, const char *code, const char *fmt, ...)
 
 /* What no command stands for. */
 static const char *const capabilities[] = {
-    "LITERAL+", /* RFC 7888 */
-    "CHILDREN", /* RFC 3348 */
-    "BINARY",   /* RFC 3516 */
-    "OBJECTID", /* RFC 8474 */
-    "PREVIEW",  /* RFC 8970 */
-    "SAVEDATE", /* RFC 8514 */
+    "CHILDREN",    /* RFC 3348 */
+    "UTF8=ACCEPT", /* RFC 6855 */
+    "I18NLEVEL=1", /* RFC 5255: i;unicode-casemap in all comparisons */
+    "BINARY",      /* RFC 3516 */
+    "OBJECTID",    /* RFC 8474 */
+    "PREVIEW",     /* RFC 8970 */
+    "SAVEDATE",    /* RFC 8514 */
 };
 
 static void write_login_capabilities(const struct imap *im, struct buf *out)
@@ -126,9 +127,10 @@ static void write_login_capabilities(const struct imap *im, struct buf *out)
 
 void imap_write_capabilities(const struct imap *im, struct buf *out)
 {
-    buf_add_str(out, "IMAP4rev1");
+    buf_add_str(out, "IMAP4rev1 IMAP4rev2");
     if (im->state == IMAP_NOT_AUTHENTICATED)
         write_login_capabilities(im, out);
+    buf_add_str(out, im->service->settings.literal_minus ? " LITERAL-" : " LITERAL+");
     for (size_t i = 0; i < ARRAY_LEN(capabilities); i++)
         buf_printf(out, " %s", capabilities[i]);
     for (size_t i = 0; i < imap_commands_n; i++)

@@ -121,7 +121,9 @@ struct parse_limits {
     unsigned literals; /* of one command */
     unsigned nesting;
     unsigned arguments;
-    unsigned set; /* ranges */
+    unsigned set;     /* ranges */
+    bool utf8;        /* mailbox names are UTF-8, and strings may be (RFC 6855, RFC 9051) */
+    uint64_t unasked; /* bytes of a literal that is sent without waiting (RFC 7888); 0: no limit */
 };
 
 enum parse_result {

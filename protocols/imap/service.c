@@ -30,6 +30,8 @@ void imap_settings_default(struct imap_settings *settings)
     };
 }
 
+#define LITERAL_MINUS 4096 /* RFC 7888 section 5 */
+
 static struct parse_limits limits_of(const struct imap_settings *s)
 {
     return (struct parse_limits){
@@ -40,6 +42,7 @@ static struct parse_limits limits_of(const struct imap_settings *s)
         .nesting = s->nesting_max,
         .arguments = s->arguments_max,
         .set = s->set_max,
+        .unasked = s->literal_minus ? LITERAL_MINUS : 0,
     };
 }
 
@@ -52,6 +55,8 @@ struct session_service *imap_service_new(const struct imap_settings *settings, s
     service->mail = mail;
     service->auth = auth;
     service->after_login = limits_of(settings);
+    service->after_login_utf8 = service->after_login;
+    service->after_login_utf8.utf8 = true;
     service->before_login = service->after_login;
     service->before_login.command = MIN(settings->command_max, (uint32_t)BEFORE_LOGIN_COMMAND);
     service->before_login.literal = MIN(settings->literal_max, (uint32_t)BEFORE_LOGIN_LITERAL);

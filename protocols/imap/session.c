@@ -63,7 +63,7 @@ static const struct {
     const char *name;
     unsigned from;
 } states[] = {
-    {IMAP_NOT_AUTHENTICATED, "not authenticated", 0},
+    {IMAP_NOT_AUTHENTICATED, "not authenticated", IMAP_AUTHENTICATED},
     {IMAP_AUTHENTICATED, "authenticated", IMAP_NOT_AUTHENTICATED | IMAP_SELECTED},
     {IMAP_SELECTED, "selected", IMAP_AUTHENTICATED},
     {IMAP_LOGOUT, "logout", IMAP_ANY},
@@ -167,8 +167,9 @@ static void end_command(struct imap *im)
     command_done(&im->cmd);
     if (im->phase == PHASE_CLOSED)
         return;
-    if (im->state != IMAP_NOT_AUTHENTICATED)
-        im->parser.limits = &im->service->after_login;
+    im->parser.limits = im->state == IMAP_NOT_AUTHENTICATED ? &im->service->before_login
+                        : imap_takes_utf8(im)               ? &im->service->after_login_utf8
+                                                            : &im->service->after_login;
     touch(im);
     if (next == PHASE_CLOSED) {
         close_now(im);
@@ -287,7 +288,8 @@ static int run(struct imap *im)
         imap_unselect(im);
     }
     if (any_malformed(cmd))
-        return imap_no(cmd, "CANNOT", "A mailbox name is not modified UTF-7 (RFC 3501 5.1.3)");
+        return imap_no(cmd, "CANNOT", "A mailbox name is not %s",
+                       imap_takes_utf8(im) ? "UTF-8" : "modified UTF-7 (RFC 3501 5.1.3)");
     if (cmd->row->flags & CMD_NEEDS_WRITE && im->read_only)
         return imap_no(cmd, "READ-ONLY", "The mailbox is open for reading only");
     return cmd->row->run(im, cmd);

@@ -5,7 +5,8 @@
  *   @fill NAME n        n messages into a mailbox
  *   @append NAME text   a message; ${...} as in C lines
  *   @limit NAME n       before any connection: login-timeout, idle-timeout, keepalive (ms),
- *                       connections (of one account)
+ *                       connections (of one account), literal-minus (0 or 1), nesting, set,
+ *                       search-terms
  *   @store down|up|lost the store refuses everything; works; loses the replies to log inserts
  */
 #include <stdio.h>
@@ -102,6 +103,14 @@ static bool limit(struct imap_world *w, struct slice name, struct slice value)
         s->idle_timeout_ms = (int64_t)n;
     else if (slice_eq(name, S("keepalive")))
         s->keepalive_ms = (int64_t)n;
+    else if (slice_eq(name, S("literal-minus")))
+        s->literal_minus = n != 0;
+    else if (slice_eq(name, S("nesting")))
+        s->nesting_max = (unsigned)n;
+    else if (slice_eq(name, S("set")))
+        s->set_max = (unsigned)n;
+    else if (slice_eq(name, S("search-terms")))
+        s->search_terms_max = (unsigned)n;
     else if (slice_eq(name, S("connections")))
         s->user_connections = (unsigned)n;
     else
