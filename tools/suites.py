@@ -133,7 +133,8 @@ def programs_of_suite(folder, suite):
 NEEDED = {
     'tsan': lambda folder: programs_of_suite(folder, 'threads'),
     'fuzz': lambda folder: executables_in(folder, 'tests/fuzz'),
-    'plain': lambda folder: executables_in(folder, 'daemons') + executables_in(folder, 'tests/tools'),
+    'plain': lambda folder: [t for place in ('daemons', 'tests/tools', 'tests/stress')
+                             for t in executables_in(folder, place)],
 }
 
 

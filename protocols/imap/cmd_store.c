@@ -79,10 +79,10 @@ static int tell_modseqs(struct imap *im, struct command *cmd)
     return end(cmd, t->some_gone);
 }
 
-static int stored(struct imap *im, struct command *cmd, struct intent *intent, bool silent,
-                  bool some_gone)
+static int stored(struct imap *im, struct command *cmd, struct intent *intent, bool silent)
 {
     struct telling *t;
+    bool some_gone;
     int r;
 
     if (silent)
@@ -90,6 +90,8 @@ static int stored(struct imap *im, struct command *cmd, struct intent *intent, b
     r = imap_update(im, false, &cmd->err);
     if (r < 0 && r != -ERR_NOTFOUND)
         return r;
+    /* looked for now: another session may have been quicker, and this one is to hear of it */
+    some_gone = !(cmd->row->flags & CMD_UID) && imap_any_gone(im, &intent->uids);
     code_modified(im, cmd, &intent->late);
     if (!silent)
         view_tell(im->view, &intent->uids);
@@ -106,7 +108,6 @@ int cmd_store(struct imap *im, struct command *cmd)
 {
     struct arg *args = cmd->parsed.args;
     const struct arg *modifiers = args[1].kind ? &args[1].items[0] : NULL;
-    bool some_gone;
     CLEANUP(uidset_done) struct uidset uids = {0};
     CLEANUP(intent_done)
     struct intent intent = {
@@ -129,10 +130,9 @@ int cmd_store(struct imap *im, struct command *cmd)
         imap_enable_condstore(im);
     if (!uids.n)
         return 0;
-    some_gone = !(cmd->row->flags & CMD_UID) && imap_any_gone(im, &uids);
     intent.uids = uids;
     r = imap_commit(im, cmd, &intent);
-    return r < 0 ? r : stored(im, cmd, &intent, args[2].word & STORE_SILENT, some_gone);
+    return r < 0 ? r : stored(im, cmd, &intent, args[2].word & STORE_SILENT);
 }
 
 int cmd_expunge(struct imap *im, struct command *cmd)
