@@ -36,6 +36,7 @@ void settings_mail(const struct conf *c, struct mail_settings *ret)
     ret->poll_ms = (int)c->mail.poll_interval;
     ret->replica_bytes = c->cache.replicas;
     ret->content_cache_bytes = c->cache.digests;
+    ret->sortkeys_bytes = c->cache.sort_keys;
     ret->sights_max = c->cache.sights;
     ret->message_max = c->limits.message_size;
     ret->mailboxes_max = c->limits.mailboxes;

@@ -131,9 +131,10 @@ struct conf {
         int64_t poll_interval;   /* ms */
     } mail;
     struct {
-        uint64_t replicas; /* bytes of account states kept in memory while nobody uses them */
-        uint64_t digests;  /* bytes of message digests kept in memory */
-        unsigned sights;   /* blobs remembered as seen alive */
+        uint64_t replicas;  /* bytes of account states kept in memory while nobody uses them */
+        uint64_t digests;   /* bytes of message digests kept in memory */
+        uint64_t sort_keys; /* bytes */
+        unsigned sights;    /* blobs remembered as seen alive */
     } cache;
     struct {
         int64_t drain; /* ms that a shutdown waits for commands in progress */

@@ -229,6 +229,8 @@ const struct conf_row conf_rows[] = {
      .help = "States of accounts that nobody is using at the moment."},
     {"cache.digests", CONF_SIZE, AT(cache.digests), "\"128M\"", .max = 1024 * GIB,
      .help = "Digests and contents of messages."},
+    {"cache.sort_keys", CONF_SIZE, AT(cache.sort_keys), "\"64M\"", .max = 1024 * GIB,
+     .help = "What SORT and THREAD compare, of mailboxes that nobody is sorting at the moment."},
     {"cache.sights", CONF_UINT, AT(cache.sights), "100000", .min = 1000, .max = 100000000,
      .help = "Shared attachments remembered as being there; 50 bytes each."},
 

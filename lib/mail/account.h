@@ -78,6 +78,7 @@ struct mail {
     struct bus *bus;
     struct mail_settings settings;
     struct content *content;
+    struct sortkeys_cache *sortkeys;
     struct committer *committer;
 
     pthread_mutex_t lock;

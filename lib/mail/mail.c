@@ -19,6 +19,7 @@
 #include "lib/mail/account.h"
 #include "lib/mail/build.h"
 #include "lib/mail/commit.h"
+#include "lib/mail/sortkeys.h"
 
 #define JOB_THREADS     6
 #define TICK_MS         100
@@ -32,6 +33,7 @@ void mail_settings_default(struct mail_settings *settings)
         .horizon_ms = (int64_t)24 * 3600 * 1000,
         .replica_bytes = (size_t)256 << 20,
         .content_cache_bytes = (size_t)128 << 20,
+        .sortkeys_bytes = (size_t)64 << 20,
         .sights_max = 100000,
         .commit_wait_ms = 20000,
         .poll_ms = 20000,
@@ -212,6 +214,7 @@ static struct mail *mail_alloc(struct store *store, struct bus *bus,
     TAILQ_INIT(&mail->husks);
     STAILQ_INIT(&mail->todo);
     mail->content = content_new(store, &mail->settings);
+    mail->sortkeys = sortkeys_cache_new(settings->sortkeys_bytes);
     mail->committer = committer_new(mail);
     return mail;
 }
@@ -243,6 +246,7 @@ void mail_free(struct mail *mail)
     account_free_all(mail);
     committer_free(mail->committer);
     content_free(mail->content);
+    sortkeys_cache_free(mail->sortkeys);
     pthread_cond_destroy(&mail->stop_changed);
     pthread_mutex_destroy(&mail->stop_lock);
     pthread_mutex_destroy(&mail->lock);

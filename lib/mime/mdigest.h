@@ -50,10 +50,10 @@ struct mdigest {
 
     struct slice subject;      /* decoded, UTF-8, at most 256 octets */
     struct slice base_subject; /* RFC 5256 section 2.1, UTF-8, at most 256 octets */
-    /* First mailbox of the field, local part only (RFC 5256 SORT), and its display name or, without
-     * one, mailbox@domain (RFC 5957); decoded, UTF-8. */
+    /* First address of the field, local part only (RFC 5256 SORT), and its display name or, without
+     * one, mailbox@domain (RFC 5957); of a group its name. Decoded, UTF-8. */
     struct slice from_mailbox, from_display, to_mailbox, to_display, cc_mailbox, cc_display;
-    struct slice from_address; /* mailbox@domain */
+    struct slice from_address; /* mailbox@domain of the first mailbox */
     /* Without angle brackets; references: with a blank between each two, the newest last. */
     struct slice message_id, in_reply_to, references;
     struct slice preview; /* UTF-8, at most 200 characters */

@@ -182,34 +182,35 @@ static struct slice key_decoded(struct builder *b, struct slice raw)
     return key_keep(b, buf_slice(&b->work));
 }
 
-static const struct address *first_mailbox(struct builder *b, struct slice value)
+/* mailbox@domain of the first that is no start or end of a group. */
+static struct slice first_address(struct builder *b, const struct address *a)
 {
-    const struct address *a = address_list_parse(&b->arena, slice_sub(value, 0, 4096));
-
     while (a && (!a->mailbox.p || !a->domain.p))
-        a = a->next; /* the start or the end of a group */
-    return a;
+        a = a->next;
+    if (!a)
+        return (struct slice){0};
+    b->work.n = 0;
+    buf_add_slice(&b->work, a->mailbox);
+    buf_add_byte(&b->work, '@');
+    buf_add_slice(&b->work, a->domain);
+    return key_keep(b, buf_slice(&b->work));
 }
 
 static void address_keys(struct builder *b, struct slice value, struct slice *ret_mailbox,
                          struct slice *ret_display, struct slice *ret_address)
 {
-    const struct address *a = first_mailbox(b, value);
-    struct slice address;
+    const struct address *a = address_list_parse(&b->arena, slice_sub(value, 0, 4096));
 
     if (!a)
         return;
-    b->work.n = 0;
-    buf_add_slice(&b->work, a->mailbox);
-    buf_add_byte(&b->work, '@');
-    buf_add_slice(&b->work, a->domain);
-    address = key_keep(b, buf_slice(&b->work));
     if (ret_address)
-        *ret_address = address;
-    *ret_mailbox = key_keep(b, a->mailbox);
+        *ret_address = first_address(b, a);
+    /* RFC 5256 section 3, RFC 5957 section 3: of the first address structure, which for a group is
+     * its start: a mailbox without a host */
+    *ret_mailbox = a->mailbox.p ? key_keep(b, a->mailbox) : (struct slice){0};
     *ret_display = a->name.n > 0 ? key_decoded(b, a->name) : (struct slice){0};
     if (ret_display->n == 0)
-        *ret_display = address;
+        *ret_display = a->domain.p ? first_address(b, a) : *ret_mailbox;
 }
 
 static void subject_keys(struct builder *b)

@@ -297,5 +297,7 @@ int cmd_fetch(struct imap *im, struct command *cmd);
 int cmd_store(struct imap *im, struct command *cmd);
 int cmd_expunge(struct imap *im, struct command *cmd);
 int cmd_search(struct imap *im, struct command *cmd);
+int cmd_sort(struct imap *im, struct command *cmd);
+int cmd_thread(struct imap *im, struct command *cmd);
 int cmd_copy(struct imap *im, struct command *cmd);
 int cmd_move(struct imap *im, struct command *cmd);
