@@ -188,6 +188,8 @@ static struct session_service *new_imap(struct node *node, const struct conf *c,
     s.nesting_max = c->limits.nesting;
     s.set_max = c->limits.sequence_set;
     s.search_terms_max = c->limits.search_terms;
+    s.append_messages = c->limits.append_messages;
+    s.append_memory = c->limits.append_memory;
     s.auth_failures = c->limits.auth_failures;
     s.bad_commands = c->limits.bad_commands;
     s.user_connections = c->limits.user_connections;

@@ -102,12 +102,14 @@ struct conf {
         int64_t failure_delay_max; /* ms */
     } auth;
     struct {
-        uint64_t message_size;  /* largest message by LMTP and APPEND */
-        uint64_t literal;       /* largest literal that is not a message */
-        uint64_t command;       /* one command with its non-message literals */
-        unsigned nesting;       /* parentheses in a command */
-        unsigned search_terms;  /* keys in one SEARCH */
-        unsigned sequence_set;  /* ranges in one set */
+        uint64_t message_size; /* largest message by LMTP and APPEND */
+        uint64_t literal;      /* largest literal that is not a message */
+        uint64_t command;      /* one command with its non-message literals */
+        unsigned nesting;      /* parentheses in a command */
+        unsigned search_terms; /* keys in one SEARCH */
+        unsigned sequence_set; /* ranges in one set */
+        unsigned append_messages;
+        uint64_t append_memory;
         unsigned recipients;    /* of one LMTP transaction */
         unsigned mailboxes;     /* of one account */
         int64_t idle_timeout;   /* ms without a command, after login (RFC 3501: 30 min at least) */

@@ -178,6 +178,14 @@ const struct conf_row conf_rows[] = {
      .reload = true, .help = "Keys in one SEARCH."},
     {"limits.sequence_set", CONF_UINT, AT(limits.sequence_set), "20000", .min = 100,
      .max = 10000000, .reload = true, .help = "Numbers and ranges in one set."},
+    {"limits.append_messages", CONF_UINT, AT(limits.append_messages), "1000", .min = 1,
+     .max = 100000, .reload = true,
+     .help = "Messages in one APPEND (RFC 3502). They are stored all or none, so all of them "
+             "wait for the last."},
+    {"limits.append_memory", CONF_SIZE, AT(limits.append_memory), "\"32M\"", .min = MIB, .max = GIB,
+     .reload = true,
+     .help = "Memory that the messages of one APPEND may take while they wait. Parts of 16 KB and "
+             "more take none: they go to the store at once."},
     {"limits.recipients", CONF_UINT, AT(limits.recipients), "1000", .min = 100, .max = 100000,
      .reload = true, .help = "Recipients of one message by LMTP. (RFC 5321: 100 at least.)"},
     {"limits.mailboxes", CONF_UINT, AT(limits.mailboxes), "10000", .min = 10, .max = 1000000,

@@ -279,7 +279,7 @@ int judge_expunge(struct builder *b, struct build_item *item)
     if (!box)
         return refuse_missing(it);
     it->nothing = true;
-    if (it->only_deleted && !box->sum.deleted)
+    if (it->only_deleted && !it->all_there && !box->sum.deleted)
         return 0;
     if (mailbox_needs(box, &it->uids, NULL, NULL))
         return BUILD_NOT_LOADED;
@@ -287,6 +287,8 @@ int judge_expunge(struct builder *b, struct build_item *item)
     while (pick_next(&p, &m))
         if (!it->only_deleted || m.flags->system & FLAG_DELETED)
             uidset_add(&it->done, m.uid);
+    if (it->all_there && uidset_count(&it->done) != uidset_count(&it->uids))
+        return refuse(it, ERR_CONFLICT, "the message is not there any more");
     if (!it->done.n)
         return 0;
     it->nothing = false;

@@ -128,6 +128,7 @@ struct intent {
     uint8_t delivery[DELIVERY_HASH_SIZE]; /* deliver */
     struct uidset uids;                   /* flags, expunge, copy, move: not owned */
     bool only_deleted; /* expunge: only those with \Deleted (EXPUNGE, CLOSE, UID EXPUNGE) */
+    bool all_there;    /* expunge: all of the uids are there, else -ERR_CONFLICT (REPLACE) */
     bool has_since;    /* flags: UNCHANGEDSINCE */
     uint64_t since;
     bool on;                      /* subscribe */
@@ -159,6 +160,7 @@ void intent_done(struct intent *intent);
  *   -ERR_INVALID          a name, flag or uid that is not allowed (error says why)
  *   -ERR_NOPERM           INBOX cannot be deleted, account closed, ...
  *   -ERR_QUOTA, -ERR_LIMIT, -ERR_TOOBIG
+ *   -ERR_CONFLICT         expunge with all_there: somebody else has removed one of them
  *   -ERR_UNAVAILABLE      not applied, now or later (I23)
  *   -ERR_UNKNOWN_OUTCOME  will not be known: answer nothing, close (LMTP: 451) */
 void mail_commit(struct mail *mail, struct intent **intents, size_t n);

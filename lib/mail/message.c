@@ -181,6 +181,11 @@ uint64_t prepared_size(const struct prepared *p)
     return p->size;
 }
 
+size_t prepared_memory(const struct prepared *p)
+{
+    return sizeof *p + p->digest.n + p->body.n + p->head.n + p->n_blobs * BLOB_HASH_SIZE;
+}
+
 void prepared_hash(const struct prepared *p, uint8_t ret_sha256[32])
 {
     memcpy(ret_sha256, p->hash, 32);

@@ -37,6 +37,8 @@ int prepared_with_head(struct prepared *base, struct slice head, struct prepared
 struct prepared *prepared_ref(struct prepared *p);
 void prepared_unref(struct prepared *p);
 uint64_t prepared_size(const struct prepared *p);
+/* Bytes of memory that it holds: large parts are in the store already. */
+size_t prepared_memory(const struct prepared *p);
 void prepared_hash(const struct prepared *p,
                    uint8_t ret_sha256[32]); /* of all bytes of the writer's message */
 

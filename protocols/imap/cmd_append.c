@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* APPEND: RFC 3501 section 6.3.11, with MULTIAPPEND (RFC 3502) and UIDPLUS (RFC 4315).
+/* APPEND: RFC 3501 section 6.3.11, with MULTIAPPEND (RFC 3502), UIDPLUS (RFC 4315) and BINARY (RFC
+ * 3516); REPLACE (RFC 8508).
  *
  * Messages stream into lib/mail while they come in; nothing is visible until all of them are
- * committed in one record.
+ * committed in one record, which for REPLACE also removes the message that is replaced.
+ *
+ * A literal8 may hold NULs, which no other client could be shown by a plain FETCH BODY: parts of
+ * Content-Transfer-Encoding binary are made base64 on their way in (lib/mime/recode.h), and a NUL
+ * elsewhere is refused.
  */
 #include <stdlib.h>
 
 #include "lib/base/mem.h"
+#include "lib/mime/recode.h"
 #include "protocols/imap/impl.h"
-
-#define APPEND_MESSAGES 1000 /* of one command */
 
 struct appended {
     struct prepared *prepared;
@@ -21,16 +25,20 @@ struct appended {
 struct append {
     struct slice mailbox;          /* the command's arena's */
     struct message_writer *writer; /* of the message that is coming in */
+    struct recode *recode;         /* before it, for a literal8 */
     struct flags flags;
     bool has_date;
     int64_t date;
     VEC(struct appended) messages;
+    size_t memory;   /* that they hold */
+    uint32_t victim; /* REPLACE: uid in the selected mailbox */
 };
 
 static void append_free(void *context)
 {
     struct append *a = context;
 
+    recode_free(a->recode);
     message_writer_free(a->writer);
     for (size_t i = 0; i < a->messages.n; i++)
         prepared_unref(a->messages.items[i].prepared);
@@ -38,19 +46,41 @@ static void append_free(void *context)
     free(a);
 }
 
-static int append_more(struct imap *im, struct command *cmd);
+/* --- a message comes in ------------------------------------------------------------------------
+ */
+
+static int write_bytes(void *ctx, struct slice bytes)
+{
+    struct command *cmd = ctx;
+    struct append *a = cmd->context;
+
+    return message_writer_feed(a->writer, bytes, &cmd->err);
+}
+
+/* RFC 3516 section 4.4: "If the destination mailbox does not support the storage of binary content,
+ * the server MUST fail the request and issue a "NO" response that contains the "UNKNOWN-CTE"
+ * extended response code." */
+static int recoded(struct command *cmd, int r)
+{
+    if (r == -ERR_INVALID)
+        return imap_no(cmd, "UNKNOWN-CTE", "A NUL outside a part of encoding binary");
+    return r;
+}
 
 static int append_bytes(struct imap *im, struct command *cmd, struct slice bytes)
 {
     struct append *a = cmd->context;
 
-    return message_writer_feed(a->writer, bytes, &cmd->err);
+    if (a->recode)
+        return recoded(cmd, recode_feed(a->recode, bytes));
+    return write_bytes(cmd, bytes);
 }
 
 /* A message's head has been read; args: flags, date, literal. */
 static int begin_message(struct imap *im, struct command *cmd, const struct arg *args)
 {
     struct append *a = cmd->context;
+    const struct imap_settings *s = &im->service->settings;
     uint64_t max = imap_message_max(im);
 
     if (cmd->parsed.stream > max)
@@ -58,56 +88,43 @@ static int begin_message(struct imap *im, struct command *cmd, const struct arg 
     /* RFC 3502 section 6.3.11: so a client takes back what it has begun */
     if (cmd->parsed.stream == 0)
         return imap_no(cmd, "CANNOT", "A message of no bytes is not stored");
-    if (a->messages.n == APPEND_MESSAGES)
-        return imap_no(cmd, "LIMIT", "%d messages can be appended at once", APPEND_MESSAGES);
+    if (a->messages.n >= s->append_messages)
+        return imap_no(cmd, "LIMIT", "%u messages can be appended at once", s->append_messages);
+    if (a->messages.n && a->memory >= s->append_memory)
+        return imap_no(cmd, "LIMIT", "Messages of %zu bytes can be appended at once",
+                       s->append_memory);
     a->flags = args[0].flags;
     a->has_date = args[1].kind;
     a->date = a->has_date ? args[1].date : 0;
     a->writer = message_writer_new(im->service->mail);
+    a->recode = args[2].binary ? recode_new(write_bytes, cmd) : NULL;
     if (im->phase != PHASE_LITERAL)
         imap_set_phase(im, PHASE_LITERAL);
     return RUN_WAIT;
-}
-
-int cmd_append(struct imap *im, struct command *cmd)
-{
-    struct arg *args = cmd->parsed.args;
-    struct append *a;
-    struct state *st;
-    bool exists;
-    int r = account_refresh(im->account, &st, &cmd->err);
-
-    if (r < 0)
-        return r;
-    exists = state_mailbox_named(st, args[0].text) != NULL;
-    state_unref(st);
-    if (!exists)
-        return imap_no(cmd, "TRYCREATE", "There is no such mailbox");
-    a = NEW(struct append);
-    a->mailbox = args[0].text;
-    cmd->context = a;
-    cmd->context_free = append_free;
-    cmd->bytes = append_bytes;
-    cmd->more = append_more;
-    cmd->more_rules = imap_rules_append_more;
-    return begin_message(im, cmd, args + 1);
 }
 
 static int end_message(struct command *cmd)
 {
     struct append *a = cmd->context;
     struct prepared *prepared;
-    int r = message_writer_finish(a->writer, &prepared, &cmd->err);
+    int r = a->recode ? recoded(cmd, recode_finish(a->recode)) : 0;
 
+    recode_free(TAKE(a->recode));
+    if (r == 0)
+        r = message_writer_finish(a->writer, &prepared, &cmd->err);
     message_writer_free(TAKE(a->writer));
     if (r < 0)
         return r;
+    a->memory += prepared_memory(prepared);
     *VEC_PUSH(&a->messages) = (struct appended){prepared, a->flags, a->has_date, a->date};
     return 0;
 }
 
+/* --- all are in --------------------------------------------------------------------------------
+ */
+
 /* RFC 4315 section 3: the uids in the order in which the messages came. */
-static void code_appenduid(struct command *cmd, struct intent **intents, size_t n)
+static const char *code_appenduid(struct command *cmd, struct intent **intents, size_t n)
 {
     CLEANUP(buf_done) struct buf b = buf_make(BUF_MAX_DEFAULT);
     uint32_t first = intents[0]->uid, last = intents[n - 1]->uid;
@@ -117,39 +134,70 @@ static void code_appenduid(struct command *cmd, struct intent **intents, size_t 
         buf_printf(&b, ":%u", last);
     for (size_t i = 1; i < n && last - first != n - 1; i++)
         buf_printf(&b, ",%u", intents[i]->uid);
-    cmd->code = arena_str(&cmd->arena, buf_slice(&b));
+    return arena_str(&cmd->arena, buf_slice(&b));
 }
 
-static int commit(struct imap *im, struct command *cmd)
+/* Whether it was the target or the selected mailbox that is not there. */
+static int refused(struct imap *im, struct command *cmd, int r)
 {
     struct append *a = cmd->context;
-    size_t n = a->messages.n;
-    struct intent **intents = arena_array(&cmd->arena, n, sizeof *intents);
+    struct state *st;
+
+    if (r == -ERR_CONFLICT)
+        cmd->code = "EXPUNGEISSUED";
+    if (r != -ERR_NOTFOUND)
+        return r;
+    st = account_state(im->account);
+    if (!state_mailbox_named(st, a->mailbox))
+        cmd->code = "TRYCREATE";
+    state_unref(st);
+    return r;
+}
+
+static int commit_all(struct imap *im, struct command *cmd, struct intent **intents, size_t n)
+{
     int r = 0;
 
     for (size_t i = 0; i < n; i++) {
-        intents[i] = ARENA_NEW(&cmd->arena, struct intent);
-        *intents[i] = (struct intent){
-            .kind = INTENT_APPEND,
-            .account = im->account,
-            .name = a->mailbox,
-            .prepared = a->messages.items[i].prepared,
-            .flags = a->messages.items[i].flags,
-            .has_date = a->messages.items[i].has_date,
-            .date = a->messages.items[i].date,
-            .in_one_record_with_next = i + 1 < n,
-        };
+        intents[i]->account = im->account;
+        intents[i]->in_one_record_with_next = i + 1 < n;
     }
     mail_commit(im->service->mail, intents, n);
     for (size_t i = 0; i < n && r == 0; i++) {
         r = intents[i]->result;
         cmd->err = intents[i]->error;
     }
-    if (r == 0)
-        code_appenduid(cmd, intents, n);
-    else if (r == -ERR_NOTFOUND)
-        cmd->code = "TRYCREATE";
+    return r < 0 ? refused(im, cmd, r) : 0;
+}
+
+static int commit(struct imap *im, struct command *cmd)
+{
+    struct append *a = cmd->context;
+    size_t n = a->messages.n, first = a->victim != 0;
+    struct intent *all = arena_array(&cmd->arena, n + 1, sizeof *all);
+    struct intent **intents = arena_array(&cmd->arena, n + 1, sizeof *intents);
+    struct uid_range range = {a->victim, a->victim};
+    int r;
+
+    for (size_t i = 0; i <= n; i++)
+        intents[i] = &all[i];
+    /* first, so that an account that is full can replace a draft by one that is no larger */
+    if (a->victim)
+        all[0] = (struct intent){.kind = INTENT_EXPUNGE,
+                                 .mailbox = im->mailbox,
+                                 .all_there = true,
+                                 .uids = {&range, 1, 1}};
     for (size_t i = 0; i < n; i++)
+        all[first + i] = (struct intent){.kind = INTENT_APPEND,
+                                         .name = a->mailbox,
+                                         .prepared = a->messages.items[i].prepared,
+                                         .flags = a->messages.items[i].flags,
+                                         .has_date = a->messages.items[i].has_date,
+                                         .date = a->messages.items[i].date};
+    r = commit_all(im, cmd, intents, first + n);
+    if (r == 0)
+        cmd->code = code_appenduid(cmd, intents + first, n);
+    for (size_t i = 0; i < first + n; i++)
         intent_done(intents[i]);
     return r;
 }
@@ -166,4 +214,89 @@ static int append_more(struct imap *im, struct command *cmd)
     if (args[0].kind || args[1].kind)
         return imap_bad(cmd, "Flags or a date without a message");
     return commit(im, cmd);
+}
+
+/* --- the commands ------------------------------------------------------------------------------
+ */
+
+static int begin(struct imap *im, struct command *cmd, struct slice mailbox, uint32_t victim)
+{
+    struct append *a;
+    struct state *st;
+    bool exists;
+    int r = account_refresh(im->account, &st, &cmd->err);
+
+    if (r < 0)
+        return r;
+    exists = state_mailbox_named(st, mailbox) != NULL;
+    state_unref(st);
+    if (!exists)
+        return imap_no(cmd, "TRYCREATE", "There is no such mailbox");
+    a = NEW(struct append);
+    a->mailbox = mailbox;
+    a->victim = victim;
+    cmd->context = a;
+    cmd->context_free = append_free;
+    cmd->bytes = append_bytes;
+    return 0;
+}
+
+int cmd_append(struct imap *im, struct command *cmd)
+{
+    struct arg *args = cmd->parsed.args;
+    int r = begin(im, cmd, args[0].text, 0);
+
+    if (r < 0)
+        return r;
+    cmd->more = append_more;
+    cmd->more_rules = imap_rules_append_more;
+    return begin_message(im, cmd, args + 1);
+}
+
+/* RFC 8508 section 4.3: APPENDUID before the EXPUNGE, as MOVE does it. */
+static int replace_end(struct imap *im, struct command *cmd)
+{
+    int r = end_message(cmd);
+
+    if (r == 0)
+        r = commit(im, cmd);
+    if (r == 0)
+        buf_printf(&im->s.out, "* OK [%s] Replacement is in\r\n", TAKE(cmd->code));
+    return r;
+}
+
+/* The one message that is meant, from here on by its uid. */
+static int find_victim(struct imap *im, struct command *cmd, const struct arg *set, uint32_t *ret)
+{
+    CLEANUP(uidset_done) struct uidset uids = {0};
+    struct message m;
+    bool gone = false;
+    int r;
+
+    if (set->set.saved || set->set.n != 1 || set->set.items[0].first != set->set.items[0].last)
+        return imap_bad(cmd, "REPLACE takes the number of one message");
+    r = imap_resolve_set(im, cmd, set, &uids);
+    if (r < 0)
+        return r;
+    if (!uids.n || !view_message(im->view, uids.items[0].first, &m, &gone))
+        return imap_no(cmd, "NONEXISTENT", "There is no such message");
+    if (gone)
+        return imap_no(cmd, "EXPUNGEISSUED", "The message is expunged");
+    *ret = m.uid;
+    return 0;
+}
+
+int cmd_replace(struct imap *im, struct command *cmd)
+{
+    struct arg *args = cmd->parsed.args;
+    uint32_t victim;
+    int r = find_victim(im, cmd, &args[0], &victim);
+
+    if (r == 0)
+        r = begin(im, cmd, args[1].text, victim);
+    if (r < 0)
+        return r;
+    cmd->more = replace_end;
+    cmd->more_rules = imap_rules_none;
+    return begin_message(im, cmd, args + 2);
 }

@@ -63,6 +63,11 @@ const struct command_row imap_commands[] = {
      * MOVE must send it (RFC 6851 3.3). */
     {"COPY", IMAP_SELECTED, 0, imap_rules_copy, cmd_copy, "3501 6.4.7", NULL},
     {"UID COPY", IMAP_SELECTED, CMD_UID, imap_rules_copy, cmd_copy, "3501 6.4.8", NULL},
+    /* and REPLACE does, once it is done (RFC 8508 3.4) */
+    {"REPLACE", IMAP_SELECTED, CMD_NEEDS_WRITE | CMD_EXPUNGES, imap_rules_replace, cmd_replace,
+     "8508 3.2", "REPLACE"},
+    {"UID REPLACE", IMAP_SELECTED, CMD_UID | CMD_NEEDS_WRITE | CMD_EXPUNGES, imap_rules_replace,
+     cmd_replace, "8508 3.3", NULL},
     {"MOVE", IMAP_SELECTED, CMD_NEEDS_WRITE | CMD_EXPUNGES, imap_rules_copy, cmd_move, "6851 3.1",
      "MOVE"},
     {"UID MOVE", IMAP_SELECTED, CMD_UID | CMD_NEEDS_WRITE | CMD_EXPUNGES, imap_rules_copy, cmd_move,

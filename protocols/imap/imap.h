@@ -32,6 +32,8 @@ struct imap_settings {
     unsigned arguments_max;    /* nodes of one command's argument tree */
     unsigned set_max;          /* ranges in one sequence set */
     unsigned search_terms_max; /* keys in one SEARCH */
+    unsigned append_messages;  /* in one APPEND (RFC 3502) */
+    size_t append_memory;      /* bytes that these may hold here until all are in */
     unsigned auth_failures;    /* then BYE */
     unsigned bad_commands;     /* in a row, then BYE */
     unsigned user_connections; /* of one account in this process; 0: no limit */

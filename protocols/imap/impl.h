@@ -293,6 +293,7 @@ int cmd_list(struct imap *im, struct command *cmd);
 int cmd_lsub(struct imap *im, struct command *cmd);
 
 int cmd_append(struct imap *im, struct command *cmd);
+int cmd_replace(struct imap *im, struct command *cmd);
 int cmd_fetch(struct imap *im, struct command *cmd);
 int cmd_store(struct imap *im, struct command *cmd);
 int cmd_expunge(struct imap *im, struct command *cmd);

@@ -185,6 +185,16 @@ const struct rule imap_rules_append[] = {
     {RULE_END},
 };
 
+/* RFC 8508 section 5; the set must be one number */
+const struct rule imap_rules_replace[] = {
+    {RULE_SET, 0, NULL, "the number of a message"},
+    {RULE_MAILBOX},
+    {RULE_FLAG_LIST, RULE_OPTIONAL},
+    {RULE_DATE_TIME, RULE_OPTIONAL},
+    {RULE_STREAM, 0, NULL, "a literal"},
+    {RULE_END},
+};
+
 /* Behind a message: the end, or (RFC 3502) another one. */
 const struct rule imap_rules_append_more[] = {
     {RULE_FLAG_LIST, RULE_OPTIONAL},

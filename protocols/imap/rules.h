@@ -280,6 +280,6 @@ enum { SELECT_CONDSTORE = 1, SELECT_QRESYNC, CREATE_USE = 1 };
 extern const struct rule imap_rules_none[], imap_rules_login[], imap_rules_authenticate[],
     imap_rules_id[], imap_rules_enable[], imap_rules_mailbox[], imap_rules_select[],
     imap_rules_create[], imap_rules_rename[], imap_rules_list[], imap_rules_lsub[],
-    imap_rules_status[], imap_rules_append[], imap_rules_append_more[], imap_rules_set[],
-    imap_rules_fetch[], imap_rules_store[], imap_rules_search[], imap_rules_sort[],
-    imap_rules_thread[], imap_rules_copy[];
+    imap_rules_status[], imap_rules_append[], imap_rules_replace[], imap_rules_append_more[],
+    imap_rules_set[], imap_rules_fetch[], imap_rules_store[], imap_rules_search[],
+    imap_rules_sort[], imap_rules_thread[], imap_rules_copy[];

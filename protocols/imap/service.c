@@ -21,6 +21,8 @@ void imap_settings_default(struct imap_settings *settings)
         .arguments_max = 50000,
         .set_max = 20000,
         .search_terms_max = 1000,
+        .append_messages = 1000,
+        .append_memory = (size_t)32 << 20,
         .auth_failures = 3,
         .bad_commands = 20,
         .user_connections = 50,

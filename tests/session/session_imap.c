@@ -6,7 +6,8 @@
  *   @append NAME text   a message; ${...} as in C lines
  *   @limit NAME n       before any connection: login-timeout, idle-timeout, keepalive (ms),
  *                       connections (of one account), literal-minus (0 or 1), nesting, set,
- *                       search-terms
+ *                       search-terms,
+ *                       append-messages, append-memory (bytes)
  *   @store down|up|lost the store refuses everything; works; loses the replies to log inserts
  */
 #include <stdio.h>
@@ -113,6 +114,10 @@ static bool limit(struct imap_world *w, struct slice name, struct slice value)
         s->search_terms_max = (unsigned)n;
     else if (slice_eq(name, S("connections")))
         s->user_connections = (unsigned)n;
+    else if (slice_eq(name, S("append-messages")))
+        s->append_messages = (unsigned)n;
+    else if (slice_eq(name, S("append-memory")))
+        s->append_memory = (size_t)n;
     else
         return false;
     imap_service_free(w->service);

@@ -684,6 +684,55 @@ static void want_done(struct want *want)
     intent_done(&want->intent);
 }
 
+/* What REPLACE does: a message goes and another one comes, in one record or not at all (I15). */
+static void replacing(struct world *w, struct node *n, unsigned account, struct dice *d)
+{
+    struct want wants[2] = {0};
+    struct intent *list[2] = {&wants[0].intent, &wants[1].intent};
+    struct state *st = account_state(n->accounts[account]);
+    uint64_t box = pick_box(st, d);
+
+    for (size_t i = 0; i < 2; i++) {
+        struct want *want = &wants[i];
+
+        want->intent = (struct intent){.kind = i ? INTENT_APPEND : INTENT_EXPUNGE,
+                                       .account = n->accounts[account],
+                                       .all_there = i == 0,
+                                       .in_one_record_with_next = i == 0};
+        want->claim = NEW(struct claim);
+        *want->claim = (struct claim){.kind = want->intent.kind,
+                                      .account = account,
+                                      .floor = w->floor[account],
+                                      .hours = w->hours};
+    }
+    wants[0].intent.mailbox = wants[0].claim->mailbox = box;
+    pick_uids(st, box, d, &wants[0].intent.uids);
+    wants[0].intent.uids.items[0].last = wants[0].intent.uids.items[0].first;
+    wants[0].intent.uids.n = 1;
+    pick_name(st, d, &wants[1]);
+    state_unref(st);
+    if (fill_message(w, n, &wants[1], d) == 0) {
+        mail_commit(n->mail, list, 2);
+        if (n->dead)
+            ; /* nobody hears it */
+        else if (list[0]->result != list[1]->result ||
+                 (!list[0]->result && list[0]->seq != list[1]->seq))
+            violated(w, "I15", "the parts of a group have different fates");
+        else if (!list[0]->result && uidset_count(&list[0]->done) != uidset_count(&list[0]->uids))
+            violated(w, "I15", "what had to be there was not");
+    } else {
+        list[0]->result = list[1]->result = -ERR_UNAVAILABLE;
+    }
+    for (size_t i = 0; i < 2; i++) {
+        if (n->dead)
+            list[i]->result = -ERR_UNKNOWN_OUTCOME;
+        if (!w->options.threads)
+            observe(w);
+        note_answer(w, wants[i].claim, list[i]);
+        want_done(&wants[i]);
+    }
+}
+
 /* One to four intents at once. */
 static void clients(struct world *w, struct node *n, unsigned account, struct dice *d)
 {
@@ -770,6 +819,10 @@ static void operate(struct world *w, struct node *n, struct dice *d, bool clean)
             note_shown(w, n, account);
     } else if (chance(d, 200)) {
         housework(w, n, account, d);
+    } else if (chance(d, 100)) {
+        replacing(w, n, account, d);
+        if (!n->dead)
+            note_shown(w, n, account);
     } else {
         clients(w, n, account, d);
         if (!n->dead)

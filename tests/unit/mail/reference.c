@@ -230,6 +230,15 @@ static void do_flags(struct ref *r, const struct intent *it, struct ref_box *box
 static void do_expunge(struct ref *r, const struct intent *it, struct ref_box *box,
                        struct intent *x)
 {
+    uint64_t there = 0;
+
+    for (size_t i = 0; i < box->n; i++)
+        there += uidset_has(&it->uids, box->m[i].uid) &&
+                 (!it->only_deleted || box->m[i].system & FLAG_DELETED);
+    if (it->all_there && there != uidset_count(&it->uids)) {
+        x->result = -ERR_CONFLICT;
+        return;
+    }
     for (size_t i = 0; i < box->n;) {
         struct ref_message *m = &box->m[i];
 

@@ -314,6 +314,30 @@ Test(build, I24_the_same_delivery_is_one_message_also_within_a_record)
     state_unref(st);
 }
 
+Test(build, an_expunge_of_what_must_be_there_takes_all_or_nothing)
+{
+    struct state *st = account_with(2);
+    uint64_t inbox = state_mailbox_named(st, S("INBOX"))->id;
+    struct uid_range r = {2, 3};
+    struct intent gone = {.kind = INTENT_EXPUNGE, .mailbox = inbox, .all_there = true};
+    struct intent next = {.kind = INTENT_APPEND, .name = S("INBOX")};
+    struct build_item items[] = {{&gone, 0, 0}, {&next, 3, 10}};
+    struct built built;
+
+    gone.uids = (struct uidset){&r, 1, 1};
+    gone.in_one_record_with_next = true;
+    cr_assert_eq(build_record(st, items, 2, 1000, txid, &limits, &built, NULL), 0);
+    cr_assert(gone.result == -ERR_CONFLICT && next.result == -ERR_CONFLICT && !built.bytes.n);
+    built_done(&built);
+    r = (struct uid_range){2, 2};
+    cr_assert_eq(build_record(st, items, 2, 1000, txid, &limits, &built, NULL), 0);
+    cr_assert(!gone.result && !next.result && next.uid == 3 && built.rec.n_ops == 2);
+    cr_assert_eq(state_mailbox_named(built.st, S("INBOX"))->sum.exists, 2);
+    built_done(&built);
+    uidset_done(&gone.done);
+    state_unref(st);
+}
+
 Test(build, I15_a_group_is_whole_or_not_at_all)
 {
     struct state *st = account_with(0);

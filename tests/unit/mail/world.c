@@ -125,6 +125,7 @@ static void draw_intent(struct world *w, size_t at)
     if (w->ref->n_gone)
         it->message = w->ref->gone[world_draw(w, (uint32_t)w->ref->n_gone)].a;
     w->next_message += 1 + world_draw(w, 1u << 20);
+    it->all_there = it->kind == INTENT_EXPUNGE && w->next_message % 8 == 0;
     w->items[at] = (struct build_item){it, (uint64_t)w->t_ms << 16 | (w->next_message & 0xffff),
                                        1 + world_draw(w, 5000)};
 }
