@@ -35,6 +35,7 @@ static const char *const kind_names[] = {
     [RULE_SECTION] = "[",
     [RULE_PARTIAL] = "<offset.count>",
     [RULE_STREAM] = "a literal",
+    [RULE_CLOSE] = ")",
     [RULE_WORD] = "a word",
     [RULE_LIST] = "a list in parentheses",
     [RULE_CHOICE] = "an argument",
@@ -108,6 +109,8 @@ static bool begins(const struct reader *x, const struct rule *rule, size_t at)
         return c == '[';
     case RULE_PARTIAL:
         return c == '<';
+    case RULE_CLOSE:
+        return c == ')';
     case RULE_STREAM:
         return c == '{' || (c == '~' && reader_peek(&there, 1) == '{');
     case RULE_STRING:
@@ -211,6 +214,8 @@ static enum parse_result parse_one(struct reader *x, const struct rule *rule, st
         return read_partial(x, arg);
     case RULE_STREAM:
         return stream(x, arg);
+    case RULE_CLOSE:
+        return reader_byte(x, ')') ? PARSE_OK : reader_wrong(x, what);
     case RULE_WORD:
         return word(x, rule, arg);
     case RULE_LIST:

@@ -29,6 +29,7 @@ struct append {
     struct flags flags;
     bool has_date;
     int64_t date;
+    bool utf8; /* it is within "UTF8 (...)" (RFC 6855 section 4) */
     VEC(struct appended) messages;
     size_t memory;   /* that they hold */
     uint32_t victim; /* REPLACE: uid in the selected mailbox */
@@ -76,7 +77,7 @@ static int append_bytes(struct imap *im, struct command *cmd, struct slice bytes
     return write_bytes(cmd, bytes);
 }
 
-/* A message's head has been read; args: flags, date, literal. */
+/* A message's head has been read; args: flags, date, literal or UTF8. */
 static int begin_message(struct imap *im, struct command *cmd, const struct arg *args)
 {
     struct append *a = cmd->context;
@@ -94,6 +95,7 @@ static int begin_message(struct imap *im, struct command *cmd, const struct arg 
         return imap_no(cmd, "LIMIT", "Messages of %zu bytes can be appended at once",
                        s->append_memory);
     a->flags = args[0].flags;
+    a->utf8 = args[2].kind == RULE_WORD;
     a->has_date = args[1].kind;
     a->date = a->has_date ? args[1].date : 0;
     a->writer = message_writer_new(im->service->mail);
@@ -204,12 +206,17 @@ static int commit(struct imap *im, struct command *cmd)
 
 static int append_more(struct imap *im, struct command *cmd)
 {
+    const struct append *a = cmd->context;
     const struct arg *args = cmd->parsed.args;
     int r = end_message(cmd);
 
     if (r < 0)
         return r;
-    if (args[2].kind == RULE_STREAM)
+    if (a->utf8 != (args[0].kind == RULE_CLOSE))
+        return imap_bad(cmd,
+                        a->utf8 ? "UTF8 ( is not closed" : "Nothing is open that ) could close");
+    args++;
+    if (args[2].kind)
         return begin_message(im, cmd, args);
     if (args[0].kind || args[1].kind)
         return imap_bad(cmd, "Flags or a date without a message");

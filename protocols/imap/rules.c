@@ -177,11 +177,20 @@ const struct rule imap_rules_status[] = {
 /* --- messages ----------------------------------------------------------------------------------
  */
 
+/* RFC 6855 section 4: "UTF8 (~{n}" here, ")" behind the literal */
+static const struct rule utf8_literal[] = {{RULE_STREAM, 0, NULL, "a literal"}, {RULE_END}};
+static const struct rule utf8_list[] = {{RULE_LIST, 0, utf8_literal}, {RULE_END}};
+static const struct word utf8_word[] = {{"UTF8", APPEND_UTF8, utf8_list}, {NULL}};
+static const struct rule append_data[] = {
+    {RULE_WORD, 0, utf8_word},
+    {RULE_STREAM, 0, NULL, "a literal"},
+    {RULE_END},
+};
 const struct rule imap_rules_append[] = {
     {RULE_MAILBOX},
     {RULE_FLAG_LIST, RULE_OPTIONAL},
     {RULE_DATE_TIME, RULE_OPTIONAL},
-    {RULE_STREAM, 0, NULL, "a literal"},
+    {RULE_CHOICE, 0, append_data, "a literal"},
     {RULE_END},
 };
 
@@ -197,9 +206,10 @@ const struct rule imap_rules_replace[] = {
 
 /* Behind a message: the end, or (RFC 3502) another one. */
 const struct rule imap_rules_append_more[] = {
+    {RULE_CLOSE, RULE_OPTIONAL | RULE_TIGHT},
     {RULE_FLAG_LIST, RULE_OPTIONAL},
     {RULE_DATE_TIME, RULE_OPTIONAL},
-    {RULE_STREAM, RULE_OPTIONAL},
+    {RULE_CHOICE, RULE_OPTIONAL, append_data},
     {RULE_END},
 };
 

@@ -39,6 +39,7 @@ enum rule_kind {
     RULE_SECTION,   /* section: "[...]" of BODY */
     RULE_PARTIAL,   /* partial: "<offset.count>" */
     RULE_STREAM,    /* number: a literal that is not kept but streamed to the handler */
+    RULE_CLOSE,     /* ")" of a list that was opened before a streamed literal */
     RULE_WORD,      /* word: the value of the row; items: what its rules gave */
     RULE_LIST,      /* "(" rules ")"; items */
     RULE_CHOICE,    /* the first of the rules that can begin here; gives that one's node */
@@ -275,7 +276,7 @@ enum list_word {
     LIST_RETURN,
 };
 
-enum { SELECT_CONDSTORE = 1, SELECT_QRESYNC, CREATE_USE = 1 };
+enum { SELECT_CONDSTORE = 1, SELECT_QRESYNC, CREATE_USE = 1, APPEND_UTF8 = 1 };
 
 extern const struct rule imap_rules_none[], imap_rules_login[], imap_rules_authenticate[],
     imap_rules_id[], imap_rules_enable[], imap_rules_mailbox[], imap_rules_select[],

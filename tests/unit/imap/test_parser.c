@@ -208,7 +208,7 @@ static const struct {
     {"a STATUS x (FROBS)\r\n", "a BAD Unknown status item FROBS\n"},
     {"a LIST \"\" *\r\n", "a LIST - '' '*' -\n"},
     {"a LIST (SUBSCRIBED) \"\" (a b%) RETURN (SPECIAL-USE)\r\n",
-     "a LIST ((w1)) '' (('a' 'b%')) w6(((w2)))\n"},
+     "a LIST ((w1)) '' (('a' 'b%')) w7(((w2)))\n"},
     {"a ID NIL\r\n", "a ID w0\n"},
     {"a ID (\"name\" \"x\" \"os\" NIL)\r\n", "a ID (('name' 'x' 'os' ''0))\n"},
     {"a ID ()\r\n", "a ID (-)\n"},
