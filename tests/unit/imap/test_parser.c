@@ -233,9 +233,9 @@ static const struct {
     {"a STORE 1 (UNCHANGEDSINCE 9) FLAGS.SILENT \\Seen b a\r\n",
      "a STORE 1:1 ((w16(9))) w9 f1/a/b\n"},
     {"a STORE 1 FLAGS ()\r\n", "a STORE 1:1 - w1 f0\n"},
-    {"a STORE 1 FLAGS (\\Frob)\r\n",
-     "a BAD Expected a flag that exists, or a keyword without a backslash, before '\\' "
-     "(argument byte 10)\n"},
+    {"a STORE 1 FLAGS (\\Frob)\r\n", "a STORE 1:1 - w1 f0\n"},
+    {"a STORE 1 FLAGS (\\)\r\n",
+     "a BAD Expected the name of a flag behind its backslash before ')' (argument byte 11)\n"},
     {"a SEARCH CHARSET utf-8 OR SEEN NOT (1:3 UID 7 FROM x)\r\n",
      "a SEARCH - w1('utf-8') (w21(w259 w20(((1:3 w18(7:7) w24('x'))))))\n"},
     {"a SEARCH RETURN (MIN PARTIAL -10:-1) $,3 KEYWORD $Junk\r\n",
