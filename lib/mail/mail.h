@@ -82,6 +82,12 @@ int account_refresh(struct account *account, struct state **ret_state, struct er
 int mailbox_load(struct account *account, struct state *st, uint64_t id, uint32_t first,
                  uint32_t last, struct mailbox **ret_mailbox, struct error *err) MUST_USE;
 
+/* Has the account know all keywords of the mailbox (state_each_keyword), and finds the first
+ * message without \Seen (its uid; 0: none). Loads one segment at most, unless the snapshot is of an
+ * older version of Eider. Blocks. -ERR_UNAVAILABLE. */
+int mailbox_load_summary(struct account *account, const struct mailbox *box, uint32_t *ret_unseen,
+                         struct error *err) MUST_USE;
+
 /* Calls wake(ctx) (from any thread; it must be quick and must not call back in here) whenever the
  * account's state moves on. Unwatch returns when no call is under way. */
 struct watch;

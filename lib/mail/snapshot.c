@@ -145,6 +145,16 @@ int snapshot_load_segments(struct mail *mail, const struct state *st,
     return r;
 }
 
+int snapshot_load_mailbox(struct mail *mail, uint64_t account, const struct mailbox *box,
+                          const struct load_range *ranges, size_t n, struct error *err)
+{
+    /* the state of an account that has this mailbox alone */
+    struct mailbox *boxes[] = {(struct mailbox *)box};
+    const struct state st = {.account = account, .mailboxes = boxes, .n_mailboxes = 1};
+
+    return snapshot_load_segments(mail, &st, ranges, n, err);
+}
+
 /* --- saving ---------------------------------------------------------------------------------- */
 
 /* Merges small segments where that is cheap. Consumes st. */

@@ -22,6 +22,10 @@ int snapshot_load(struct mail *mail, uint64_t account, enum store_level level,
 int snapshot_load_segments(struct mail *mail, const struct state *st,
                            const struct load_range *ranges, size_t n, struct error *err) MUST_USE;
 
+/* The same for one version of a mailbox, which need not be of the newest state. */
+int snapshot_load_mailbox(struct mail *mail, uint64_t account, const struct mailbox *box,
+                          const struct load_range *ranges, size_t n, struct error *err) MUST_USE;
+
 /* Saves the newest state if its tail is longer than min_tail records. Blocks. 0: saved, or not
  * needed; -ERR_CONFLICT: another node saved at the same time, which is as good. */
 int snapshot_save(struct account *a, uint64_t min_tail, struct error *err) MUST_USE;

@@ -25,7 +25,7 @@
 
 #include "lib/mail/state.h"
 
-#define MANIFEST_VERSION           2
+#define MANIFEST_VERSION           3
 #define SEGMENT_VERSION            1
 #define SEGMENT_STAMP_SHIFT        20
 #define SEGMENT_STAMP(seq, random) ((uint64_t)(seq) << SEGMENT_STAMP_SHIFT | ((random)&0xfffff))

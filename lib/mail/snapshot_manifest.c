@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* Manifests as bytes. Head: account, seq, time, txid, usage, closed, last UIDVALIDITY, the older
  * mark, values, subscriptions, mailboxes with their segments. Body: seq again, deliveries, what is
- * gone, and since version 2 what has vanished. */
+ * gone, and since version 2 what has vanished. Since version 3 segments have a summary. */
 #include <stdlib.h>
 
 #include "lib/base/mem.h"
@@ -42,12 +42,30 @@ static void put_mailbox(const struct mailbox *box, struct buf *out)
     buf_add_varint(out, box->n_segments);
 }
 
-static void put_segment(const struct segment_ref *ref, uint32_t before, struct buf *out)
+static void put_summary(const struct mailbox *box, struct segment *s, struct buf *out)
 {
+    struct segment_summary sum;
+
+    if (!segment_summarize(box, s, &sum)) {
+        buf_add_varint(out, 0);
+        return;
+    }
+    buf_add_varint(out, sum.unseen + (uint64_t)1);
+    buf_add_varint(out, sum.keywords->n_keywords);
+    for (size_t i = 0; i < sum.keywords->n_keywords; i++)
+        buf_add_string(out, sum.keywords->keywords[i]);
+}
+
+static void put_segment(const struct mailbox *box, const struct snapshot_item *item,
+                        uint32_t before, struct buf *out)
+{
+    const struct segment_ref *ref = &item->ref;
+
     buf_add_varint(out, ref->first - before);
     buf_add_varint(out, ref->last - ref->first);
     buf_add_varint(out, ref->count);
     buf_add_varint(out, ref->stamp);
+    put_summary(box, item->segment, out);
 }
 
 static void put_mailboxes(const struct snapshot_plan *plan, struct buf *out)
@@ -61,7 +79,7 @@ static void put_mailboxes(const struct snapshot_plan *plan, struct buf *out)
 
         put_mailbox(box, out);
         for (size_t j = 0; j < box->n_segments; j++, item++) {
-            put_segment(&item->ref, before, out);
+            put_segment(box, item, before, out);
             before = item->ref.last;
         }
     }
@@ -188,7 +206,35 @@ static void get_subscribed(struct cursor *in, struct names *names)
     }
 }
 
-static bool get_segment(struct cursor *in, struct mailbox *box)
+static void get_summary(struct cursor *in, struct mailbox *box, struct segment *s)
+{
+    struct segment_summary sum;
+    uint64_t unseen = cursor_varint(in), n;
+    struct arena arena = {0};
+    struct slice *keywords;
+
+    in->bad |= unseen > s->count + (uint64_t)1;
+    if (in->bad || !unseen)
+        return;
+    n = cursor_varint(in);
+    in->bad |= n > cursor_left(in) / 2;
+    if (in->bad)
+        return;
+    keywords = arena_array(&arena, (size_t)n, sizeof *keywords);
+    for (size_t i = 0; i < n && !in->bad; i++) {
+        keywords[i] = cursor_string(in);
+        in->bad |=
+            !keyword_valid(keywords[i]) || (i && keyword_cmp(keywords[i - 1], keywords[i]) >= 0);
+    }
+    if (!in->bad) {
+        sum.unseen = (uint32_t)unseen - 1;
+        sum.keywords = flagsets_intern(box->flagsets, 0, keywords, (size_t)n);
+        segment_set_summary(s, &sum);
+    }
+    arena_done(&arena);
+}
+
+static bool get_segment(struct cursor *in, struct mailbox *box, unsigned version)
 {
     const struct segment *before = box->n_segments ? box->segments[box->n_segments - 1] : NULL;
     uint64_t last_before = before ? before->last : 0, last;
@@ -205,24 +251,26 @@ static bool get_segment(struct cursor *in, struct mailbox *box)
     s->count = cursor_u32(in);
     s->stamp = cursor_varint(in);
     mailbox_add_segment(box, s);
+    if (version >= 3)
+        get_summary(in, box, s);
     return !in->bad && s->stamp && s->count && s->count <= SEGMENT_MESSAGES &&
            s->count <= last - first + 1;
 }
 
-static void get_segments(struct cursor *in, struct mailbox *box)
+static void get_segments(struct cursor *in, struct mailbox *box, unsigned version)
 {
     uint64_t n = cursor_varint(in), count = 0;
 
     in->bad |= n > cursor_left(in) / 4;
     for (uint64_t i = 0; i < n && !in->bad; i++) {
-        in->bad |= !get_segment(in, box);
+        in->bad |= !get_segment(in, box, version);
         if (!in->bad)
             count += box->segments[i]->count;
     }
     in->bad |= count != box->sum.exists;
 }
 
-static void get_mailbox(struct cursor *in, struct state *st)
+static void get_mailbox(struct cursor *in, struct state *st, unsigned version)
 {
     uint64_t id = cursor_varint(in),
              above = st->n_mailboxes ? st->mailboxes[st->n_mailboxes - 1]->id : 0;
@@ -245,10 +293,10 @@ static void get_mailbox(struct cursor *in, struct state *st)
     box->sum.modseq = cursor_varint(in);
     state_add_mailbox(st, box);
     get_values(in, &box->values);
-    get_segments(in, box);
+    get_segments(in, box, version);
 }
 
-static void get_head(struct cursor *in, struct manifest *m)
+static void get_head(struct cursor *in, struct manifest *m, unsigned version)
 {
     struct state *st = m->st;
     struct slice txid;
@@ -272,7 +320,7 @@ static void get_head(struct cursor *in, struct manifest *m)
     n = cursor_varint(in);
     in->bad |= n > MAILBOXES_MAX || n > cursor_left(in) / 10;
     for (uint64_t i = 0; i < n && !in->bad; i++)
-        get_mailbox(in, st);
+        get_mailbox(in, st, version);
 }
 
 static void get_ledger(struct cursor *in, struct ledger *l, size_t max)
@@ -331,7 +379,7 @@ static int decode_into(struct manifest *m, struct slice head, struct slice body,
     if (r < 0)
         return r;
     in = cursor_of(buf_slice(&raw_head));
-    get_head(&in, m);
+    get_head(&in, m, head.p[0]);
     if (in.bad || cursor_left(&in))
         return damaged(WHAT, err);
     in = cursor_of(buf_slice(&raw_body));

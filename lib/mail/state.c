@@ -190,6 +190,18 @@ bool mailbox_at(const struct mailbox *box, uint32_t index, struct message *ret)
     return true;
 }
 
+uint32_t mailbox_uid_at(const struct mailbox *box, uint32_t index)
+{
+    struct message m;
+    size_t at = box->n_segments;
+
+    if (index + 1 == box->sum.exists && at)
+        return box->segments[at - 1]->last;
+    if (index == 0 && at)
+        return box->segments[0]->first;
+    return mailbox_at(box, index, &m) ? m.uid : 0;
+}
+
 /* The chunk of loaded rows whose last uid is at or above. */
 static size_t chunk_at_uid(const struct rows *rows, uint32_t uid)
 {

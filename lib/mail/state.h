@@ -121,6 +121,8 @@ size_t state_bytes(const struct state *st);
 bool mailbox_loaded(const struct mailbox *box, uint32_t first, uint32_t last);
 /* index: from 0 in uid order. False past the end. O(log). */
 bool mailbox_at(const struct mailbox *box, uint32_t index, struct message *ret);
+/* Its uid alone, 0 past the end; of the first and the last message nothing need be loaded. */
+uint32_t mailbox_uid_at(const struct mailbox *box, uint32_t index);
 bool mailbox_find(const struct mailbox *box, uint32_t uid, struct message *ret);
 /* Number of messages with a uid below: the index of `uid` if it is there. */
 uint32_t mailbox_index(const struct mailbox *box, uint32_t uid);

@@ -40,6 +40,13 @@ struct segment {
     _Atomic uint64_t
         stamp; /* it is stored under (mailbox, first, stamp); 0: not, or changed since */
     _Atomic(struct rows *) rows; /* NULL: not loaded */
+    _Atomic uint64_t summary;    /* packed segment_summary; 0: not worked out since a change */
+};
+
+/* What SELECT asks of a segment; manifests have it, so that nothing need be loaded for it. */
+struct segment_summary {
+    uint32_t unseen;                /* messages without \Seen */
+    const struct flagset *keywords; /* all that its messages have, in one set */
 };
 
 struct names {
@@ -80,6 +87,9 @@ static inline struct rows *segment_rows(const struct segment *s)
 }
 /* After a change of its rows: first, last, count; no stamp any more. */
 void segment_refresh(struct segment *s);
+/* False: not known, and the segment is not loaded. */
+bool segment_summarize(const struct mailbox *box, struct segment *s, struct segment_summary *ret);
+void segment_set_summary(struct segment *s, const struct segment_summary *summary);
 /* Appends a message with a uid above all; the segment is the caller's alone, loaded and not full.
  */
 void segment_append(struct segment *s, const struct message *m);

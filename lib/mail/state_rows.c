@@ -221,6 +221,7 @@ struct segment *mailbox_own_segment(struct mailbox *box, size_t at)
 
     if (atomic_load_explicit(&s->refs, memory_order_acquire) == 1) {
         s->stamp = 0;
+        s->summary = 0;
         return s;
     }
     copy = NEW(struct segment);
@@ -240,6 +241,7 @@ void segment_refresh(struct segment *s)
     const struct chunk *last;
 
     s->stamp = 0;
+    s->summary = 0;
     s->count = rows_tidy(rows);
     if (!s->count)
         return;
@@ -282,6 +284,7 @@ void segment_append(struct segment *s, const struct message *m)
         s->first = m->uid;
     s->last = m->uid;
     s->stamp = 0;
+    s->summary = 0;
 }
 
 void segment_join(struct segment *to, struct segment *from)
@@ -293,4 +296,57 @@ void segment_join(struct segment *to, struct segment *from)
     more->n = 0;
     from->count = 0;
     segment_refresh(to);
+}
+
+/* --- summaries -------------------------------------------------------------------------------- */
+
+#define SUMMARY_KNOWN ((uint64_t)1 << 63)
+
+void segment_set_summary(struct segment *s, const struct segment_summary *summary)
+{
+    s->summary = SUMMARY_KNOWN | (uint64_t)summary->unseen << 32 | summary->keywords->index;
+}
+
+/* Runs of messages with the same flags cost one look at them. */
+static struct segment_summary summarize(const struct mailbox *box, const struct rows *rows)
+{
+    struct flagsets *t = box->flagsets;
+    struct segment_summary sum = {.keywords = flagsets_at(t, 0)};
+    const struct flagset *f = sum.keywords;
+
+    for (size_t i = 0; i < rows->n; i++) {
+        const struct chunk *c = rows->chunks[i];
+
+        for (uint32_t j = 0; j < c->n; j++) {
+            if (c->flags[j] != f->index) {
+                f = flagsets_at(t, c->flags[j]);
+                if (f->n_keywords)
+                    sum.keywords = flagsets_change(
+                        t, sum.keywords,
+                        &(struct flags){.keywords = f->keywords, .n_keywords = f->n_keywords},
+                        NULL);
+            }
+            sum.unseen += !(f->system & FLAG_SEEN);
+        }
+    }
+    return sum;
+}
+
+bool segment_summarize(const struct mailbox *box, struct segment *s, struct segment_summary *ret)
+{
+    uint64_t known = s->summary;
+    const struct rows *rows = segment_rows(s);
+
+    if (known) {
+        *ret = (struct segment_summary){
+            .unseen = (uint32_t)(known >> 32) & INT32_MAX,
+            .keywords = flagsets_at(box->flagsets, (uint32_t)known),
+        };
+        return true;
+    }
+    if (!rows)
+        return false;
+    *ret = summarize(box, rows);
+    segment_set_summary(s, ret);
+    return true;
 }

@@ -142,7 +142,6 @@ static uint32_t place(const struct view *v, uint32_t uid)
 uint32_t view_uid(const struct view *v, uint32_t seq)
 {
     size_t low = 0, high = v->ghosts.n;
-    struct message m;
     uint32_t at = seq - 1, skip;
 
     if (!seq || seq > view_count(v))
@@ -163,7 +162,7 @@ uint32_t view_uid(const struct view *v, uint32_t seq)
         if (skip <= r->last - r->first)
             return r->first + skip;
     }
-    return mailbox_at(v->now, at - v->ghosts_before[low], &m) ? m.uid : 0;
+    return mailbox_uid_at(v->now, at - v->ghosts_before[low]);
 }
 
 uint32_t view_seq(const struct view *v, uint32_t uid)
@@ -194,18 +193,6 @@ bool view_message(const struct view *v, uint32_t uid, struct message *ret, bool 
     if (gone)
         return ghost_message(v, uid, ret);
     return uid && uid < v->bound && mailbox_find(v->now, uid, ret);
-}
-
-uint32_t view_first_unseen(const struct view *v)
-{
-    struct message m;
-
-    if (!v->now->sum.unseen)
-        return 0;
-    for (struct mailbox_iter i = mailbox_iter(v->now, 0); mailbox_next_to(&i, v->bound - 1, &m);)
-        if (!(m.flags->system & FLAG_SEEN))
-            return place(v, m.uid) + 1;
-    return 0;
 }
 
 /* --- taking in a newer version --------------------------------------------------------------- */

@@ -73,10 +73,25 @@ uint32_t view_seq(const struct view *v, uint32_t uid);
 /* False: no such message in view. *ret_gone (may be NULL): it has been expunged; the data is what
  * was known last. Its segment must be loaded. */
 bool view_message(const struct view *v, uint32_t uid, struct message *ret, bool *ret_gone);
-uint32_t view_first_unseen(const struct view *v); /* sequence number, 0: none; all must be loaded */
 
 /* HIGHESTMODSEQ that may be told: below everything that this client has not been told (I10). */
 uint64_t view_modseq(const struct view *v);
+
+/* --- loading (view_load.c) -------------------------------------------------------------------- */
+
+/* Segments of the mailbox are loaded as they are touched. Whoever looks at messages in view has
+ * them loaded first, by one of these; all block where something is to load.
+ * -ERR_UNAVAILABLE: the store, or a version so old that it is no longer stored. */
+struct seq_range;
+/* All, or (uids not NULL) what holds these. */
+int view_load(struct view *v, struct account *account, const struct uidset *uids,
+              struct error *err) MUST_USE;
+/* What view_resolve looks into. */
+int view_load_set(struct view *v, struct account *account, const struct seq_range *ranges, size_t n,
+                  bool by_uid, struct error *err) MUST_USE;
+/* What view_update looks into; and what was loaded stays so in the newer version. */
+int view_load_update(struct view *v, struct account *account, const struct mailbox *newest,
+                     struct error *err) MUST_USE;
 
 /* --- sequence sets --------------------------------------------------------------------------- */
 

@@ -12,11 +12,11 @@
 /* --- what SELECT says --------------------------------------------------------------------------
  */
 
-static void write_selected(struct imap *im, const struct state *st)
+static void write_selected(struct imap *im, const struct state *st, uint32_t first_unseen)
 {
     const struct mailbox *box = view_mailbox(im->view);
     bool rev2 = im->enabled & ENABLED_REV2;
-    uint32_t unseen = rev2 ? 0 : view_first_unseen(im->view);
+    uint32_t unseen = rev2 ? 0 : view_seq(im->view, first_unseen);
     struct buf *out = &im->s.out;
 
     imap_tell_keywords(im);
@@ -136,16 +136,21 @@ static int check_qresync(struct imap *im, struct command *cmd, const struct arg 
 }
 
 /* q: uidvalidity, mod-sequence, known uids, (numbers, uids) */
-static void find_missed(struct imap *im, struct command *cmd, const struct state *st,
-                        const struct arg *q)
+static int find_missed(struct imap *im, struct command *cmd, const struct state *st,
+                       const struct arg *q)
 {
     const struct mailbox *box = view_mailbox(im->view);
     struct missed *m;
     CLEANUP(uidset_done) struct uidset asked = {0};
     uint32_t above = 0;
+    int r;
 
-    if (q->items[0].number != box->uidvalidity || box->sum.uidnext == 1)
-        return;
+    if (q->items[0].number != box->uidvalidity || box->sum.uidnext == 1 ||
+        q->items[1].number >= box->sum.modseq)
+        return 0;
+    r = view_load(im->view, im->account, NULL, &cmd->err);
+    if (r < 0)
+        return r;
     m = NEW(struct missed);
     cmd->context = m;
     cmd->context_free = missed_free;
@@ -165,6 +170,7 @@ static void find_missed(struct imap *im, struct command *cmd, const struct state
         asked = rest;
     }
     imap_find_vanished(im, st, m->since, &asked, &m->vanished.uids);
+    return 0;
 }
 
 static int tell_missed(struct imap *im, struct command *cmd)
@@ -196,6 +202,7 @@ static int open_mailbox(struct imap *im, struct command *cmd, bool read_only)
     const struct arg *qresync = find_word(&args[1], SELECT_QRESYNC);
     const struct mailbox *box;
     struct state *st;
+    uint32_t unseen;
     int r = qresync ? check_qresync(im, cmd, &qresync->items[0]) : 0;
 
     if (r == 0)
@@ -204,15 +211,16 @@ static int open_mailbox(struct imap *im, struct command *cmd, bool read_only)
         return r;
     box = state_mailbox_named(st, args[0].text);
     if (box)
-        r = imap_select(im, st, box, read_only, &cmd->err);
+        r = mailbox_load_summary(im->account, box, &unseen, &cmd->err);
     else
         r = imap_no(cmd, "NONEXISTENT", "There is no such mailbox");
     if (r == 0) {
+        imap_select(im, box, read_only);
         if (find_word(&args[1], SELECT_CONDSTORE))
             im->enabled |= ENABLED_CONDSTORE;
-        write_selected(im, st);
+        write_selected(im, st, unseen);
         if (qresync)
-            find_missed(im, cmd, st, &qresync->items[0]);
+            r = find_missed(im, cmd, st, &qresync->items[0]);
     }
     state_unref(st);
     return r;

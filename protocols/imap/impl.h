@@ -61,6 +61,9 @@ enum command_flags {
      * commands will. */
     CMD_ALONE = 32,    /* changes the state of the connection */
     CMD_EXPUNGES = 64, /* with QRESYNC, its OK says HIGHESTMODSEQ (RFC 7162 section 3.2.7) */
+    /* Has the messages that it looks at loaded itself (imap_resolve does; view_load). For all other
+     * commands of the selected state the whole mailbox is loaded before they run. */
+    CMD_PIECES = 128,
 };
 
 struct command_row {
@@ -189,8 +192,7 @@ void imap_write_date(struct buf *out, int64_t seconds);
  */
 
 /* Opens a mailbox of the state and makes it the selected one. */
-int imap_select(struct imap *im, struct state *st, const struct mailbox *box, bool read_only,
-                struct error *err) MUST_USE;
+void imap_select(struct imap *im, const struct mailbox *box, bool read_only);
 void imap_unselect(struct imap *im);
 /* Takes in the newest state (`present`: compared with the store); tells nothing yet.
  * -ERR_NOTFOUND: the mailbox does not exist any more. */
@@ -205,7 +207,8 @@ void imap_write_modseq(struct imap *im, uint64_t modseq);
 bool imap_tell(struct imap *im, bool allow_expunge, bool uid);
 /* From now on MODSEQ is told (RFC 7162 section 3.1). */
 void imap_enable_condstore(struct imap *im);
-/* UIDs or sequence numbers -> uids in view. BAD for a number that does not exist. */
+/* UIDs or sequence numbers -> uids in view, whose messages are loaded then. BAD for a number that
+ * does not exist. */
 int imap_resolve(struct imap *im, struct command *cmd, const struct arg *set, bool by_uid,
                  struct uidset *ret) MUST_USE;
 /* The same by the command's kind of number. */

@@ -13,20 +13,12 @@
 /* Unsolicited responses per slice; 40 bytes each. */
 #define TELL_SLICE 5000
 
-int imap_select(struct imap *im, struct state *st, const struct mailbox *box, bool read_only,
-                struct error *err)
+void imap_select(struct imap *im, const struct mailbox *box, bool read_only)
 {
-    struct mailbox *loaded;
-    int r = mailbox_load(im->account, st, box->id, 0, UINT32_MAX, &loaded, err);
-
-    if (r < 0)
-        return r;
-    im->view = view_open(loaded);
-    im->mailbox = loaded->id;
+    im->view = view_open((struct mailbox *)box);
+    im->mailbox = box->id;
     im->read_only = read_only;
-    mailbox_unref(loaded);
     imap_set_state(im, IMAP_SELECTED);
-    return 0;
 }
 
 void imap_unselect(struct imap *im)
@@ -40,8 +32,9 @@ void imap_unselect(struct imap *im)
         imap_set_state(im, IMAP_AUTHENTICATED);
 }
 
-static int load_newest(struct imap *im, bool present, struct mailbox **ret, struct error *err)
+static int get_newest(struct imap *im, bool present, struct mailbox **ret, struct error *err)
 {
+    const struct mailbox *box;
     struct state *st;
     int r = 0;
 
@@ -51,7 +44,11 @@ static int load_newest(struct imap *im, bool present, struct mailbox **ret, stru
         st = account_state(im->account);
     if (r < 0)
         return r;
-    r = mailbox_load(im->account, st, im->mailbox, 0, UINT32_MAX, ret, err);
+    box = state_mailbox(st, im->mailbox);
+    if (box)
+        *ret = mailbox_ref((struct mailbox *)box);
+    else
+        r = error_set(err, ERR_NOTFOUND, "no such mailbox");
     state_unref(st);
     return r;
 }
@@ -59,14 +56,17 @@ static int load_newest(struct imap *im, bool present, struct mailbox **ret, stru
 int imap_update(struct imap *im, bool present, struct error *err)
 {
     struct mailbox *box;
-    int r = load_newest(im, present, &box, err);
+    int r = get_newest(im, present, &box, err);
 
     if (r < 0)
         return r;
-    if (box != view_mailbox(im->view))
-        view_update(im->view, box);
+    if (box != view_mailbox(im->view)) {
+        r = view_load_update(im->view, im->account, box, err);
+        if (r == 0)
+            view_update(im->view, box);
+    }
     mailbox_unref(box);
-    return 0;
+    return r;
 }
 
 struct telling {
@@ -213,13 +213,21 @@ int imap_resolve(struct imap *im, struct command *cmd, const struct arg *set, bo
 {
     int r = 0;
 
-    if (set->set.n && (by_uid || view_count(im->view) > 0 || !only_star(set)))
-        r = view_resolve(im->view, set->set.items, set->set.n, by_uid, ret, &cmd->err);
+    if (set->set.n && (by_uid || view_count(im->view) > 0 || !only_star(set))) {
+        r = view_load_set(im->view, im->account, set->set.items, set->set.n, by_uid, &cmd->err);
+        if (r == 0)
+            r = view_resolve(im->view, set->set.items, set->set.n, by_uid, ret, &cmd->err);
+    }
     /* RFC 5182 section 2.1: what is expunged falls out of it, for uids are never given again */
     if (r == 0 && set->set.saved)
         uidset_add_all(ret, &im->saved);
     if (r == -ERR_INVALID)
         cmd->status = "BAD";
+    if (r < 0)
+        return r;
+    r = view_load(im->view, im->account, ret, &cmd->err);
+    if (r < 0)
+        uidset_done(ret);
     return r;
 }
 

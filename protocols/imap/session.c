@@ -292,6 +292,12 @@ static int run(struct imap *im)
                        imap_takes_utf8(im) ? "UTF-8" : "modified UTF-7 (RFC 3501 5.1.3)");
     if (cmd->row->flags & CMD_NEEDS_WRITE && im->read_only)
         return imap_no(cmd, "READ-ONLY", "The mailbox is open for reading only");
+    if (cmd->row->states == IMAP_SELECTED && !(cmd->row->flags & CMD_PIECES)) {
+        int r = view_load(im->view, im->account, NULL, &cmd->err);
+
+        if (r < 0)
+            return r;
+    }
     return cmd->row->run(im, cmd);
 }
 
