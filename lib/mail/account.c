@@ -8,6 +8,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
+#include "lib/base/plant.h"
 #include "lib/bus/bus.h"
 #include "lib/mail/commit.h"
 #include "lib/mail/snapshot.h"
@@ -186,7 +187,7 @@ static void hinted(void *ctx, uint64_t seq)
     pthread_mutex_lock(&a->lock);
     news = seq == 0 || !a->st || a->st->seq < seq;
     pthread_mutex_unlock(&a->lock);
-    if (news)
+    if (news && !PLANTED(hint_ignored))
         account_check(a);
 }
 
@@ -644,7 +645,7 @@ int account_open(struct mail *mail, uint64_t id, struct account **ret_account, s
 
 int account_refresh(struct account *a, struct state **ret_state, struct error *err)
 {
-    int r = account_catch_up(a, STORE_MAJORITY, err);
+    int r = PLANTED(present_stale) && a->open ? 0 : account_catch_up(a, STORE_MAJORITY, err);
 
     if (r < 0)
         return r;

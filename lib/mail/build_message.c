@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* Intents about messages: append, deliver, flags, expunge, copy, move, undelete. */
 #include "lib/base/mem.h"
+#include "lib/base/plant.h"
 #include "lib/mail/build_impl.h"
 
 #define DATE_MAX ((int64_t)1 << 40) /* as in record.c */
@@ -208,7 +209,7 @@ static int flag_messages(struct flagging *f, struct intent *it, const struct mai
     while (pick_next(&p, &m)) {
         const struct flagset *new;
 
-        if (it->has_since && m.modseq > it->since) {
+        if (it->has_since && m.modseq > it->since + (PLANTED(since_ignored) ? 3 : 0)) {
             uidset_add(&it->late, m.uid); /* I12 */
             continue;
         }

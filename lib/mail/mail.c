@@ -16,6 +16,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/base/plant.h"
 #include "lib/mail/account.h"
 #include "lib/mail/build.h"
 #include "lib/mail/commit.h"
@@ -181,6 +182,8 @@ static void *poller_main(void *arg)
         int64_t mono = clock_mono_ms();
 
         committer_tick(mail->committer);
+        if (PLANTED(hint_ignored))
+            continue;
         if (now != pulse) {
             pulse = now;
             check_due(mail, mono - TICK_MS / 2);

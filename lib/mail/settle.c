@@ -10,6 +10,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/digest.h"
 #include "lib/base/mem.h"
+#include "lib/base/plant.h"
 #include "lib/mail/commit_impl.h"
 #include "lib/mail/snapshot.h"
 
@@ -141,12 +142,24 @@ static enum verdict one_round(struct turn *t, int round, int64_t *ret_time)
     return put_noop(t, ret_time);
 }
 
+static bool only_flags(const struct turn *t)
+{
+    const struct pending *p;
+
+    STAILQ_FOREACH (p, &t->pendings, link)
+        if (p->intent->kind != INTENT_FLAGS)
+            return false;
+    return true;
+}
+
 /* No attempt is alive: the intents are built again on a newer state. */
 static void lost(struct turn *t)
 {
     struct mail *mail = t->account->mail;
 
     atomic_fetch_add(&mail->committer->counters.lost, 1);
+    if (PLANTED(lost_flag) && only_flags(t))
+        turn_answer(t, 0, NULL);
     if (mail->broken & BREAK_READ)
         account_adopt(t->account, TAKE(t->built.st), mail_clock(mail));
     else

@@ -13,6 +13,7 @@
 #include <inttypes.h>
 
 #include "lib/base/mem.h"
+#include "lib/base/plant.h"
 #include "lib/mail/build.h"
 
 #define PLAIN_OPS_MAX 64
@@ -155,6 +156,8 @@ static void note_vanished(struct state *st, const struct mailbox *box, const str
 {
     struct ledger *l = ledger_own(&st->vanished);
 
+    if (PLANTED(earlier_forgotten) && st->seq % 4 == 0)
+        return;
     for (size_t i = 0; i < uids->n; i++)
         ledger_add(l, (struct ledger_entry){
                           .a = box->id,
@@ -162,6 +165,14 @@ static void note_vanished(struct state *st, const struct mailbox *box, const str
                           .t_ms = st->t_ms,
                           .seq = st->seq,
                       });
+}
+
+static void reuse_uids(struct mailbox *box)
+{
+    struct message last;
+
+    if (box->sum.exists && mailbox_at(box, box->sum.exists - 1, &last))
+        box->sum.uidnext = last.uid + 1;
 }
 
 static uint64_t take(struct state *st, struct mailbox *box, const struct uidset *uids, bool gone)
@@ -178,6 +189,8 @@ static uint64_t take(struct state *st, struct mailbox *box, const struct uidset 
             segment_refresh(box->segments[i]);
     mailbox_refresh(box);
     box->expunged = box->sum.modseq = st->seq;
+    if (PLANTED(uid_reuse))
+        reuse_uids(box);
     return t.n;
 }
 
@@ -327,7 +340,8 @@ static void change_chunk(void *ctx, struct mailbox *box, struct chunk *c)
             const struct flagset *old = g->changes.items[g->hit].old;
 
             c->flags[i] = new->index;
-            c->modseq[i] = g->st->seq;
+            if (!PLANTED(modseq_not_raised) || g->st->seq % 4)
+                c->modseq[i] = g->st->seq;
             box->sum.unseen += !(new->system &FLAG_SEEN) - !(old->system & FLAG_SEEN);
             box->sum.deleted += !!(new->system &FLAG_DELETED) - !!(old->system & FLAG_DELETED);
         }
@@ -387,7 +401,7 @@ static int apply_transfer(struct application *a)
     if (fits)
         each_chunk(a->box, &op->uids, false, gather_chunk, &g);
     if (fits && g.messages.n == n) {
-        if (op->kind == OP_MOVE) {
+        if (op->kind == OP_MOVE && !(PLANTED(move_copies) && n == 1)) {
             take(a->st, a->box, &op->uids, false);
             note_vanished(a->st, a->box, &op->uids);
         }

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "lib/base/mem.h"
+#include "lib/base/plant.h"
 #include "lib/mail/state_impl.h"
 
 /* Own changes without an answer, until the next update. */
@@ -207,7 +208,7 @@ static void note_gone(void *ctx, uint32_t uid)
 {
     struct update *u = ctx;
 
-    if (uid < u->view->bound)
+    if (uid < u->view->bound && !(PLANTED(vanished_forgotten) && uid % 8 == 0))
         uidset_add(&u->gone, uid);
 }
 
@@ -258,7 +259,8 @@ static void note_changed(void *ctx, const struct message *m)
 {
     struct update *u = ctx;
 
-    if (m->uid < u->view->bound && !is_expected(u, m))
+    if (m->uid < u->view->bound && !is_expected(u, m) &&
+        !(PLANTED(flags_untold) && m->uid % 8 == 0))
         uidset_add(&u->view->dirty, m->uid);
 }
 

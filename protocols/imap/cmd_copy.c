@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* COPY and MOVE: RFC 3501 section 6.4.7, RFC 4315 (COPYUID), RFC 6851. One record each. */
 #include "lib/base/mem.h"
+#include "lib/base/plant.h"
 #include "protocols/imap/impl.h"
 
 /* RFC 4315 section 3: source and target uids, in the same order. */
@@ -10,7 +11,8 @@ static const char *copyuid(struct command *cmd, const struct intent *intent)
     CLEANUP(uidset_done) struct uidset target = {0};
     uint64_t n = uidset_count(&intent->done);
 
-    uidset_add_range(&target, intent->uid, (uint32_t)(intent->uid + n - 1));
+    uidset_add_range(&target, intent->uid + PLANTED(copyuid_wrong),
+                     (uint32_t)(intent->uid + n - 1 + PLANTED(copyuid_wrong)));
     buf_printf(&b, "COPYUID %u ", intent->uidvalidity);
     uidset_print(&intent->done, &b);
     buf_add_byte(&b, ' ');

@@ -17,6 +17,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/base/plant.h"
 #include "protocols/imap/impl.h"
 
 #define BIT(phase)    (1u << (phase))
@@ -217,7 +218,9 @@ static void tell(struct imap *im)
 {
     unsigned flags = im->cmd.row->flags;
 
-    if (imap_tell(im, !(flags & CMD_SEQ) && !im->cmd.numbers, flags & CMD_UID))
+    bool expunge = (!(flags & CMD_SEQ) && !im->cmd.numbers) || PLANTED(expunge_in_fetch);
+
+    if (imap_tell(im, expunge, flags & CMD_UID))
         imap_set_phase(im, PHASE_TELL);
     else
         answer(im);

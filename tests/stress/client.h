@@ -113,7 +113,9 @@ void client_select(struct client *c, int box);
 /* Keeps what is known of the selected mailbox, for the next time. */
 void client_remember(struct client *c);
 void client_learn_new(struct client *c);
-/* While nobody changes anything: what it knows is the truth. In IDLE it waits to be told. */
+/* While nobody changes anything: who is in IDLE is told the truth in time (I14). */
+void client_await_told(struct client *c, const struct truth *list, uint32_t n);
+/* Likewise: what it knows is the truth. */
 void client_verify(struct client *c, const struct truth *list, uint32_t n);
 /* Of the selected mailbox, contents too; the caller's. */
 struct truth *client_read_all(struct client *c, uint32_t *ret_n);

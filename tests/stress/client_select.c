@@ -225,7 +225,7 @@ static void compare(struct client *c, const struct truth *list, uint32_t n)
     }
 }
 
-void client_verify(struct client *c, const struct truth *list, uint32_t n)
+void client_await_told(struct client *c, const struct truth *list, uint32_t n)
 {
     int64_t end = clock_mono_ms() + c->world->announce_ms;
 
@@ -235,6 +235,10 @@ void client_verify(struct client *c, const struct truth *list, uint32_t n)
                         c->world->announce_ms);
         client_listen(c, 5);
     }
+}
+
+void client_verify(struct client *c, const struct truth *list, uint32_t n)
+{
     client_idle_end(c);
     client_command(c, 0, "NOOP");
     client_learn_new(c);

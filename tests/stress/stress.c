@@ -76,12 +76,27 @@ static void check_status(struct run *r, struct client *a, int box)
                     a->status.messages, a->status.unseen, r->n[box], unseen);
 }
 
+/* A change of a message in the mailbox, the last one before all is quiet: who waits in IDLE on
+ * another node can know it by a hint, or by looking, only. */
+static void poke(struct client *a)
+{
+    const struct msg *last;
+
+    if (!a->msgs.n)
+        return;
+    last = &a->msgs.items[a->msgs.n - 1];
+    client_command(a, 0, "UID STORE %u %cFLAGS ($s)", last->uid,
+                   last->flags & FLAG_BIT_SHARED ? '-' : '+');
+}
+
 static void read_box(struct run *r, struct client *a, int box, bool first)
 {
     struct truth *list;
     uint32_t n;
 
     client_select(a, box);
+    if (first)
+        poke(a);
     list = client_read_all(a, &n);
     if (!first && (n != r->n[box] || memcmp(list, r->lists[box], n * sizeof *list) != 0))
         ledger_fail(&a->conn, "I6: the nodes do not agree about box %d", box);
@@ -91,22 +106,38 @@ static void read_box(struct run *r, struct client *a, int box, bool first)
     check_status(r, a, box);
 }
 
-/* By every node, anew. */
-static void find_truth(struct run *r)
+static void read_node(struct run *r, int port, bool first)
 {
     struct world here = r->world;
 
-    for (int node = 0; node < r->world.ports_n; node++) {
-        here.ports[0] = r->world.ports[node];
-        here.ports_n = 1;
-        r->auditor.world = &here;
-        client_connect(&r->auditor);
-        for (int box = 0; box < r->world.boxes; box++)
-            read_box(r, &r->auditor, box, node == 0);
-        if (node == 0)
-            ledger_audit(&r->auditor.conn, r->lists, r->n);
-        client_leave(&r->auditor, true);
-    }
+    here.ports[0] = port;
+    here.ports_n = 1;
+    r->auditor.world = &here;
+    client_connect(&r->auditor);
+    for (int box = 0; box < r->world.boxes; box++)
+        read_box(r, &r->auditor, box, first);
+    if (first)
+        ledger_audit(&r->auditor.conn, r->lists, r->n);
+    client_leave(&r->auditor, true);
+    r->auditor.world = &r->world;
+}
+
+/* By one node, each time another, anew. */
+static void find_truth(struct run *r)
+{
+    read_node(r, r->world.ports[r->rounds % (unsigned)r->world.ports_n], true);
+}
+
+/* Not before those in IDLE know all: it wakes their nodes. */
+static void ask_other_nodes(struct run *r)
+{
+    for (int i = 1; i < r->world.ports_n; i++)
+        read_node(r, r->world.ports[(r->rounds + (unsigned)i) % (unsigned)r->world.ports_n], false);
+}
+
+static void await_told(struct run *r, struct client *c)
+{
+    client_await_told(c, r->lists[c->box], r->n[c->box]);
 }
 
 static void verify(struct run *r, struct client *c)
@@ -139,6 +170,9 @@ static void *work(void *arg)
             client_idle(c);
         pthread_barrier_wait(&r->barrier); /* all is quiet */
         pthread_barrier_wait(&r->barrier); /* the truth is known */
+        await_told(r, c);
+        pthread_barrier_wait(&r->barrier); /* all in IDLE know it */
+        pthread_barrier_wait(&r->barrier); /* the nodes agree */
         verify(r, c);
     }
     client_leave(c, true);
@@ -162,6 +196,9 @@ static void run_threads(struct run *r)
         pthread_barrier_wait(&r->barrier);
         find_truth(r);
         pthread_barrier_wait(&r->barrier);
+        pthread_barrier_wait(&r->barrier);
+        ask_other_nodes(r);
+        pthread_barrier_wait(&r->barrier);
         r->rounds++;
     }
     r->until_ms = 0;
@@ -184,6 +221,9 @@ static void run_serial(struct run *r)
         for (int i = 0; i < acts; i++)
             client_act(&r->clients[client_roll(dice, (uint64_t)r->clients_n)]);
         find_truth(r);
+        for (int i = 0; i < r->clients_n; i++)
+            await_told(r, &r->clients[i]);
+        ask_other_nodes(r);
         for (int i = 0; i < r->clients_n; i++)
             verify(r, &r->clients[i]);
         r->rounds++;
