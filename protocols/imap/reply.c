@@ -69,8 +69,11 @@ void imap_reply(struct imap *im, struct command *cmd, int result)
 
 void imap_reply_bad(struct imap *im, struct command *cmd)
 {
-    write_line(im, cmd->parsed.tag[0] ? cmd->parsed.tag : "*", "BAD",
-               cmd->err.kind == ERR_TOOBIG ? "TOOBIG" : NULL, cmd->err.text);
+    const char *code = cmd->err.kind == ERR_TOOBIG  ? "TOOBIG"
+                       : cmd->err.kind == ERR_LIMIT ? "LIMIT"
+                                                    : NULL;
+
+    write_line(im, cmd->parsed.tag[0] ? cmd->parsed.tag : "*", "BAD", code, cmd->err.text);
 }
 
 int imap_bad(struct command *cmd, const char *fmt, ...)
