@@ -53,7 +53,6 @@ static const char *const plain_sql[SQ_PLAIN_] = {
     [SQ_ROLLBACK] = "ROLLBACK",
     [SQ_CLOCK] = "SELECT t, v FROM clock WHERE i = 1",
     [SQ_SET_CLOCK] = "UPDATE clock SET t = ?1, v = ?2 WHERE i = 1",
-    [SQ_PULSE] = "PRAGMA data_version",
 };
 
 static const char *const verb_sql[SQ_GET] = {
@@ -425,16 +424,21 @@ static void sqlite_close(struct store *s)
 static uint64_t sqlite_pulse(struct store *s)
 {
     struct sqlite *q = sqlite_of(s);
-    uint64_t version = 0;
+    uint64_t own = q->own_versions, version = 0;
     sqlite3_stmt *stmt;
+    bool found;
 
     pthread_mutex_lock(&q->pulse_lock);
-    stmt = sq_plain(q->pulse, SQ_PULSE);
-    if (stmt && sqlite3_step(stmt) == SQLITE_ROW)
-        version = (uint64_t)sqlite3_column_int64(stmt, 0);
+    stmt = sq_plain(q->pulse, SQ_CLOCK);
+    found = stmt && sqlite3_step(stmt) == SQLITE_ROW;
+    if (found)
+        version = (uint64_t)sqlite3_column_int64(stmt, 1);
     sqlite3_reset(stmt);
     pthread_mutex_unlock(&q->pulse_lock);
-    return version;
+    /* while our own writer is at work, it sees what others did, and notes it */
+    if (found && !q->writing && q->own_versions == own)
+        q->foreign_versions = version - own;
+    return q->foreign_versions;
 }
 
 static const struct store_ops sqlite_ops = {

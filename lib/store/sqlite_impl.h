@@ -35,7 +35,6 @@ enum sq_plain {
     SQ_ROLLBACK,
     SQ_CLOCK,     /* -> time, version */
     SQ_SET_CLOCK, /* ?1 time ?2 version */
-    SQ_PULSE,     /* -> data_version */
     SQ_PLAIN_
 };
 
@@ -84,8 +83,13 @@ struct sqlite {
     LIST_HEAD(, sq_conn) idle;
     int readers; /* open ones */
 
+    /* The pulse: how many versions other processes have given; that is what the clock's row has,
+     * without our own. Either side notes it, the writer when it begins. */
     pthread_mutex_t pulse_lock;
     struct sq_conn *pulse;
+    _Atomic bool writing;              /* the row may be ahead of `own_versions` */
+    _Atomic uint64_t own_versions;     /* given by this process */
+    _Atomic uint64_t foreign_versions; /* as last noted */
 };
 
 static inline struct sqlite *sqlite_of(struct store *s)

@@ -26,6 +26,7 @@ enum call_state { CALL_QUEUED, CALL_RUNNING, CALL_COMMITTING, CALL_ENDING, CALL_
 /* The transaction that the writer has open. */
 struct txn {
     int64_t time;
+    uint64_t before;  /* the last version given before it */
     uint64_t version; /* the last one given */
     bool changed;     /* something was written */
 };
@@ -194,7 +195,8 @@ static int txn_begin(struct sqlite *q, struct txn *txn)
     rc = sqlite3_step(stmt);
     if (rc == SQLITE_ROW) {
         txn->time = sq_time(q, sqlite3_column_int64(stmt, 0));
-        txn->version = (uint64_t)sqlite3_column_int64(stmt, 1);
+        txn->version = txn->before = (uint64_t)sqlite3_column_int64(stmt, 1);
+        q->foreign_versions = txn->before - q->own_versions;
         txn->changed = false;
     }
     sqlite3_reset(stmt);
@@ -358,6 +360,8 @@ static bool one_group(struct sqlite *q, struct sq_calls *group)
         rc = txn_commit(q, &txn);
         if (rc != SQLITE_OK)
             set_fates(q, group, !is_certain(rc));
+        else if (txn.changed)
+            q->own_versions += txn.version - txn.before;
     }
     txn_end(q);
     return true;
@@ -392,8 +396,10 @@ static void *writer_main(void *arg)
     struct sqlite *q = arg;
 
     while (wait_for_work(q)) {
+        q->writing = true;
         if (sq_turn_take(q->writer_fd) < 0 || !one_group(q, &group))
             refuse_all(q, &group);
+        q->writing = false;
         sq_turn_give(q->writer_fd); /* another process goes on while ours are woken */
         finish(q, &group);
     }

@@ -171,8 +171,8 @@ int store_range(struct store *store, const struct store_query *query, struct sto
 /* Store time now, as a reply gives it. */
 int store_time(struct store *store, int64_t *ret_time, struct error *err) MUST_USE;
 
-/* A number that differs from the last call's after another process has written (SQLite's
- * data_version); a hint only. Constant where the back end has none. */
+/* A number that differs from the last call's after another process has written (on SQLite; not
+ * after this one has); a hint only. Constant where the back end has none. */
 uint64_t store_pulse(struct store *store);
 
 /* Round trips (SQLite: calls) made by the calling thread since it started; for log lines. */

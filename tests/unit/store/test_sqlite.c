@@ -460,6 +460,13 @@ Test(sqlite, the_pulse_differs_after_another_process_has_written)
     cr_assert_eq(store_pulse(s), first);
     cr_assert_eq(insert(other, 1, S("")), 0);
     cr_assert_neq(store_pulse(s), first);
+    first = store_pulse(s);
+    cr_assert_eq(insert(s, 2, S("")), 0);
+    for (int i = 0; i < 20; i++, usleep(1000)) /* the writer may not have come to rest yet */
+        cr_assert_eq(store_pulse(s), first, "own writing is no news");
+    cr_assert_neq(store_pulse(other), 0);
+    cr_assert_eq(insert(other, 3, S("")), 0);
+    cr_assert_neq(store_pulse(s), first);
     store_close(other);
     store_close(s);
 }
