@@ -12,7 +12,7 @@ import sys
 from harness import BIN, Eider, check, main
 
 STRESS = BIN.parent / 'tests' / 'stress' / 'stress'
-SECONDS = int(os.environ.get('EIDER_STRESS_SECONDS', '8'))
+SECONDS = int(os.environ.get('EIDER_STRESS_SECONDS', '5'))
 SEED = ['--seed', os.environ['EIDER_STRESS_SEED']] if 'EIDER_STRESS_SEED' in os.environ else []
 MORE = os.environ.get('EIDER_STRESS_MORE', '').split()
 NODES = True
