@@ -118,6 +118,99 @@ async function folders(client) {
     ok('mailboxes');
 }
 
+async function until(condition, what) {
+    for (let i = 0; i < 500; i++) {
+        if (condition()) {
+            return;
+        }
+        await new Promise(resolve => setTimeout(resolve, 20));
+    }
+    throw new Error('not in time: ' + what);
+}
+
+function watch(client) {
+    const seen = { flags: new Map(), gone: [], earlier: 0 };
+    client.on('flags', event => seen.flags.set(event.uid, [...event.flags].sort()));
+    client.on('expunge', event => {
+        assert(event.vanished);
+        seen.gone.push(event.uid);
+        seen.earlier += event.earlier ? 1 : 0;
+    });
+    return seen;
+}
+
+// A client that was away learns what changed, all of it and nothing else (RFC 7162 section 3.2.5).
+async function resync(client) {
+    for (let i = 1; i <= 6; i++) {
+        await client.append('Junk', `Subject: j${i}\r\n\r\nx\r\n`);
+    }
+    const away = new ImapFlow({ ...options(), qresync: true });
+    await away.connect();
+    assert(away.enabled.has('QRESYNC'));
+    const known = await away.mailboxOpen('Junk');
+    await away.logout();
+    await client.mailboxOpen('Junk');
+    await client.messageFlagsAdd('2', ['\\Flagged'], { uid: true });
+    await client.messageDelete('3:4', { uid: true });
+    await client.append('Junk', 'Subject: j7\r\n\r\nx\r\n', ['\\Seen']);
+    const back = new ImapFlow({ ...options(), qresync: true });
+    await back.connect();
+    const seen = watch(back);
+    const now = await back.mailboxOpen('Junk',
+        { changedSince: known.highestModseq, uidValidity: known.uidValidity });
+    assert(now.qresync);
+    assert.strictEqual(now.exists, 5);
+    assert(now.highestModseq > known.highestModseq);
+    assert.deepStrictEqual(seen.gone.sort(), [3, 4]);
+    assert.strictEqual(seen.earlier, 2);
+    assert.deepStrictEqual([...seen.flags], [[2, ['\\Flagged']], [7, ['\\Seen']]]);
+    const changed = [];
+    for await (const message of back.fetch('1:*', { uid: true, flags: true },
+        { uid: true, changedSince: known.highestModseq })) {
+        changed.push(message.uid);
+    }
+    assert.deepStrictEqual(changed, [2, 7]);
+    ok('resync');
+    await hearByUid(client, back, seen);
+    await back.logout();
+}
+
+// In IDLE, by VANISHED and FETCH with MODSEQ.
+async function hearByUid(client, back, seen) {
+    seen.gone.length = 0;
+    back.idle();
+    await until(() => back.idling, 'IDLE');
+    await client.messageDelete('1,6', { uid: true });
+    await until(() => seen.gone.length === 2, 'VANISHED');
+    assert.deepStrictEqual(seen.gone.sort(), [1, 6]);
+    await client.messageFlagsAdd('5', ['$Late'], { uid: true });
+    await until(() => seen.flags.has(5), 'FETCH');
+    assert.deepStrictEqual(seen.flags.get(5), ['$Late']);
+    ok('vanished');
+}
+
+async function quota(client) {
+    const all = await client.getQuota('INBOX');
+    assert(all && all.path === 'INBOX');
+    ok('quota');
+}
+
+// What the server offers beyond IMAP4rev2 is used; what it must offer is in test_imapflow.py.
+async function extensions(client) {
+    if (client.capabilities.has('COMPRESS=DEFLATE')) {
+        assert(client._deflate && client._inflate);
+        ok('compress');
+    }
+    if (client.capabilities.has('QUOTA')) {
+        await quota(client);
+    }
+    assert.deepStrictEqual(await client.search({ or: [{ subject: 'j2' }, { subject: 'j7' }],
+        flagged: true }, { uid: true }), [2]);
+    const got = await client.fetchOne('2', { uid: true, threadId: true }, { uid: true });
+    assert(got.emailId && got.threadId);
+    ok('objects');
+}
+
 function options() {
     return { host: '127.0.0.1', port: Number(port), secure: true, auth: { user, pass },
         tls: { rejectUnauthorized: false }, logger: false };
@@ -135,6 +228,8 @@ async function main() {
     await hearOfDeletion(client);
     lock.release();
     await folders(client);
+    await resync(client);
+    await extensions(client);
     await client.logout();
     ok('logout');
 }
