@@ -50,7 +50,7 @@ const struct command_row imap_commands[] = {
      "3501 6.4.4, 4731, 5182, 9394", "ESEARCH SEARCHRES WITHIN PARTIAL"},
     {"UID SEARCH", IMAP_SELECTED, CMD_UID, imap_rules_search, cmd_search, "3501 6.4.8", NULL},
     {"SORT", IMAP_SELECTED, CMD_SEQ, imap_rules_sort, cmd_sort, "5256 3, 5957, 5267 3",
-     "SORT SORT=DISPLAY ESORT I18NLEVEL=1"},
+     "SORT SORT=DISPLAY ESORT"},
     {"UID SORT", IMAP_SELECTED, CMD_UID, imap_rules_sort, cmd_sort, "5256 3", NULL},
     {"THREAD", IMAP_SELECTED, CMD_SEQ, imap_rules_thread, cmd_thread, "5256 3",
      "THREAD=ORDEREDSUBJECT THREAD=REFERENCES THREAD=REFS"},
