@@ -104,11 +104,12 @@ static int read_usage(struct cmd *c, uint64_t id, struct usage *ret)
 
 static void show_json(struct cmd *c, const struct directory_account *a, const struct usage *u)
 {
-    json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:I, s:i}", "login", a->login, "id",
-                          cmd_id_text(&c->arena, a->id), "status", status_name(a->status), "name",
-                          a->display, "created", cmd_time(&c->arena, a->created_ms), "password",
-                          *a->hash != '\0', "scram", *a->scram != '\0', "messageSize",
-                          (json_int_t)a->message_size, "connections", (int)a->connections);
+    json_t *o =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:I, s:i}", "login", a->login, "id",
+                  cmd_id_text(&c->arena, a->id), "status", status_name(a->status), "name",
+                  a->display, "created", cmd_time(&c->arena, a->created_ms), "password",
+                  *a->hash != '\0', "scram", *a->scram != '\0', "admin", a->admin, "messageSize",
+                  (json_int_t)a->message_size, "connections", (int)a->connections);
 
     if (u->known)
         json_object_update_new(o, json_pack("{s:I, s:I, s:I, s:I}", "quota", (json_int_t)u->quota,
@@ -126,6 +127,7 @@ static void show_text(struct cmd *c, const struct directory_account *a, const st
     printf("name         %s\n", a->display);
     printf("created      %s\n", cmd_time(&c->arena, a->created_ms));
     printf("password     %s\n", *a->hash ? "set" : "none");
+    printf("admin        %s\n", a->admin ? "yes" : "no");
     printf("SCRAM        %s\n", *a->scram ? "set" : "none");
     printf("message size %s\n",
            a->message_size ? cmd_human_size(&c->arena, a->message_size) : "as for all");
@@ -236,12 +238,12 @@ const struct command cmd_account_passwd = {
 
 /* ---- account set ---- */
 
-enum { OPTION_ENABLE = 256, OPTION_DISABLE, OPTION_RENAME };
+enum { OPTION_ENABLE = 256, OPTION_DISABLE, OPTION_RENAME, OPTION_ADMIN, OPTION_NO_ADMIN };
 
 /* What the options ask for. */
 struct settings {
     const char *name, *login;
-    bool has_status, has_size, has_connections, has_quota;
+    bool has_status, has_size, has_connections, has_quota, has_admin, admin;
     enum account_status status;
     uint64_t size, connections, quota;
 };
@@ -258,6 +260,8 @@ static void change_settings(struct directory_account *account, const void *conte
         account->message_size = s->size;
     if (s->has_connections)
         account->connections = (unsigned)s->connections;
+    if (s->has_admin)
+        account->admin = s->admin;
 }
 
 /* The quota counts at commit, so it is in the account's log. */
@@ -308,6 +312,8 @@ static int read_settings(struct cmd *c, struct settings *s)
     cmd_option(c, OPTION_RENAME, &s->login);
     s->has_status = cmd_option(c, OPTION_ENABLE, NULL) || cmd_option(c, OPTION_DISABLE, NULL);
     s->status = cmd_option(c, OPTION_DISABLE, NULL) ? ACCOUNT_DISABLED : ACCOUNT_ENABLED;
+    s->admin = cmd_option(c, OPTION_ADMIN, NULL);
+    s->has_admin = s->admin || cmd_option(c, OPTION_NO_ADMIN, NULL);
     s->has_quota = cmd_option(c, 'q', &text);
     if (s->has_quota && !cmd_parse_size(text, &s->quota))
         return cmd_usage_error(c, "\"%s\" is no size", text);
@@ -329,7 +335,7 @@ static int run_set(struct cmd *c, int argc, char **argv)
 
     if (r == 0)
         r = cmd_open_mail(c);
-    if (r == 0 && (s.name || s.has_status || s.has_size || s.has_connections))
+    if (r == 0 && (s.name || s.has_status || s.has_size || s.has_connections || s.has_admin))
         r = change_account(c, argv[0], change_settings, &s);
     if (r == 0 && s.has_quota)
         r = change_quota(c, argv[0], s.quota);
@@ -345,6 +351,8 @@ static const struct cmd_option set_options[] = {
     {'k', "connections", "NUMBER", "connections at once to one process; 0: as for all"},
     {OPTION_ENABLE, "enable", NULL, "allow logins and mail again"},
     {OPTION_DISABLE, "disable", NULL, "no logins, and mail is refused; everything is kept"},
+    {OPTION_ADMIN, "admin", NULL, "may see and set quotas of other accounts (IMAP SETQUOTA)"},
+    {OPTION_NO_ADMIN, "no-admin", NULL, "may not (the default)"},
     {OPTION_RENAME, "rename", "LOGIN", "another login and address; the old one ends"},
     {0}};
 

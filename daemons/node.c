@@ -193,6 +193,8 @@ static struct session_service *new_imap(struct node *node, const struct conf *c,
     s.auth_failures = c->limits.auth_failures;
     s.bad_commands = c->limits.bad_commands;
     s.user_connections = c->limits.user_connections;
+    s.comment = c->imap.comment;
+    s.admin = c->imap.admin;
     s.login_timeout_ms = c->limits.login_timeout;
     s.idle_timeout_ms = c->limits.idle_timeout;
     *VEC_PUSH(&node->imap) = imap_service_new(&s, node->mail, node->auth);

@@ -40,4 +40,8 @@ void settings_mail(const struct conf *c, struct mail_settings *ret)
     ret->sights_max = c->cache.sights;
     ret->message_max = c->limits.message_size;
     ret->mailboxes_max = c->limits.mailboxes;
+    ret->name_max = c->limits.mailbox_name;
+    ret->name_depth = c->limits.mailbox_levels;
+    ret->metadata_max = (uint32_t)c->limits.metadata_size;
+    ret->metadata_entries = c->limits.metadata_entries;
 }

@@ -86,6 +86,7 @@ struct directory_account {
     int64_t created_ms;    /* wall clock */
     uint64_t message_size; /* largest message; 0: the server's limit */
     unsigned connections;  /* at once in one process; 0: the server's limit */
+    bool admin;            /* may do to other accounts what a protocol offers (IMAP SETQUOTA) */
     const char *hash;      /* password.h; "": no password login */
     const char *scram;     /* SCRAM-SHA-256 verifier; "": none */
     struct slice unknown;  /* fields of a later format, kept when the account is written again */

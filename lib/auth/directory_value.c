@@ -22,6 +22,7 @@ enum account_tag {
     TAG_CONNECTIONS = 6,
     TAG_HASH = 7,
     TAG_SCRAM = 8,
+    TAG_ADMIN = 9,
 };
 
 enum address_kind { ADDRESS_LOGIN = 1, ADDRESS_ALIAS = 2 };
@@ -54,6 +55,7 @@ void account_encode(const struct directory_account *account, struct buf *out)
     add_number(out, TAG_CREATED, (uint64_t)account->created_ms);
     add_number(out, TAG_MESSAGE_SIZE, account->message_size);
     add_number(out, TAG_CONNECTIONS, account->connections);
+    add_number(out, TAG_ADMIN, account->admin);
     add_text(out, TAG_HASH, account->hash);
     add_text(out, TAG_SCRAM, account->scram);
     buf_add_slice(out, account->unknown);
@@ -86,6 +88,9 @@ static bool account_field(uint64_t tag, struct slice value, struct arena *a,
         return true;
     case TAG_CONNECTIONS:
         ret->connections = (unsigned)number(value);
+        return true;
+    case TAG_ADMIN:
+        ret->admin = number(value) != 0;
         return true;
     case TAG_HASH:
         ret->hash = arena_str(a, value);

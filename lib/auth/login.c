@@ -251,7 +251,8 @@ void attempt_succeed(struct attempt *t, struct auth_user *ret_user)
     limiter_succeeded(t->auth->limiter, &t->who, clock_mono_ms());
     *ret_user = (struct auth_user){.account = t->account.id,
                                    .message_size = t->account.message_size,
-                                   .connections = t->account.connections};
+                                   .connections = t->account.connections,
+                                   .admin = t->account.admin};
     snprintf(ret_user->login, sizeof ret_user->login, "%s", t->account.login);
 }
 

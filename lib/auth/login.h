@@ -56,6 +56,7 @@ struct auth_user {
     char login[ADDRESS_MAX + 1]; /* normalised */
     uint64_t message_size;       /* 0: the server's limit */
     unsigned connections;        /* 0: the server's limit */
+    bool admin;                  /* see struct directory_account */
 };
 
 /* May this client send a password as it is (LOGIN, PLAIN)? Else IMAP says LOGINDISABLED. */

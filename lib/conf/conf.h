@@ -110,8 +110,12 @@ struct conf {
         unsigned sequence_set; /* ranges in one set */
         unsigned append_messages;
         uint64_t append_memory;
-        unsigned recipients;    /* of one LMTP transaction */
-        unsigned mailboxes;     /* of one account */
+        unsigned recipients;   /* of one LMTP transaction */
+        unsigned mailboxes;    /* of one account */
+        unsigned mailbox_name; /* bytes of a name */
+        unsigned mailbox_levels;
+        uint64_t metadata_size;    /* octets of an annotation */
+        unsigned metadata_entries; /* of one mailbox */
         int64_t idle_timeout;   /* ms without a command, after login (RFC 3501: 30 min at least) */
         int64_t login_timeout;  /* ms from the connection to the login */
         int64_t write_timeout;  /* ms without progress on the client's side */
@@ -120,6 +124,9 @@ struct conf {
         unsigned bad_commands;  /* in a row, then the connection is closed */
         unsigned user_connections; /* of one account in this process; 0: no limit */
     } limits;
+    struct {
+        const char *comment, *admin; /* annotations of the server; "": none */
+    } imap;
     struct {
         const char *delimiter; /* one character, or "": no detail */
         int over_quota;        /* enum conf_over_quota */

@@ -190,6 +190,16 @@ const struct conf_row conf_rows[] = {
      .reload = true, .help = "Recipients of one message by LMTP. (RFC 5321: 100 at least.)"},
     {"limits.mailboxes", CONF_UINT, AT(limits.mailboxes), "10000", .min = 10, .max = 1000000,
      .help = "Mailboxes of one account."},
+    {"limits.mailbox_name", CONF_UINT, AT(limits.mailbox_name), "1000", .min = 64, .max = 1000,
+     .help = "Bytes (UTF-8) of a mailbox's full name; of one level 255."},
+    {"limits.mailbox_levels", CONF_UINT, AT(limits.mailbox_levels), "32", .min = 2, .max = 32,
+     .help = "Levels of a mailbox's name."},
+    {"limits.metadata_size", CONF_SIZE, AT(limits.metadata_size), "\"16K\"", .min = KIB,
+     .max = 64 * KIB - 1,
+     .help = "The largest annotation (IMAP METADATA). (RFC 5464: 1024 octets at least.)"},
+    {"limits.metadata_entries", CONF_UINT, AT(limits.metadata_entries), "100", .min = 10,
+     .max = 10000,
+     .help = "Annotations of one mailbox, and of an account itself. (RFC 5464: 10 at least.)"},
     {"limits.idle_timeout", CONF_DURATION, AT(limits.idle_timeout), "\"30m\"", .min = MINUTE,
      .max = DAY, .reload = true,
      .help = "A client that is logged in and sends nothing for so long is disconnected. (RFC "
@@ -206,6 +216,13 @@ const struct conf_row conf_rows[] = {
      .reload = true, .help = "Commands in a row that make no sense; then it is closed."},
     {"limits.user_connections", CONF_UINT, AT(limits.user_connections), "50", .max = 100000,
      .reload = true, .help = "Connections of one account to one process; 0: no limit."},
+
+    {"imap", CONF_SECTION, .help = "What IMAP tells."},
+    {"imap.comment", CONF_STRING, AT(imap.comment), "\"\"", .max = 1000, .reload = true,
+     .help = "For all users: the server's annotation /shared/comment (RFC 5464)."},
+    {"imap.admin", CONF_STRING, AT(imap.admin), "\"\"", .max = 1000, .reload = true,
+     .help = "How to reach the administrator, as a URI (\"mailto:...\", \"tel:...\"): the server's "
+             "annotation /shared/admin."},
 
     {"delivery", CONF_SECTION, .help = "Delivery by LMTP."},
     {"delivery.delimiter", CONF_STRING, AT(delivery.delimiter), "\"+\"", .max = 1,

@@ -309,6 +309,8 @@ void build_needs(const struct state *st, const struct build_item *items, size_t 
 
         if (it->kind == INTENT_DELETE && !it->mailbox)
             box = state_mailbox_named(st, it->name);
+        if (it->kind == INTENT_RENAME && !it->mailbox)
+            box = state_mailbox_named(st, it->from);
         if (!box ||
             (it->kind == INTENT_EXPUNGE && it->only_deleted && !it->all_there && !box->sum.deleted))
             continue;

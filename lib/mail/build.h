@@ -6,12 +6,20 @@
  * touches the store, and the state given is not changed. A lost slot means: call again with the
  * newer state; results of an earlier call are thrown away.
  *
- * Mailbox names: UTF-8, levels parted by "/", each of 1 to 255 bytes, at most NAME_DEPTH levels and
- * NAME_MAX_BYTES bytes, no control characters, no empty level. A first level that is INBOX in any
+ * Mailbox names: UTF-8 in NFC, levels parted by "/", each of 1 to 255 bytes, at most NAME_DEPTH
+ * levels and NAME_MAX_BYTES bytes (build_limits may say less), no control characters, no empty
+ * level. A first level that is INBOX in any
  * case is written so. Superior mailboxes that do not exist are created with CREATE and RENAME as
  * real mailboxes (RFC 3501 sections 6.3.3 and 6.3.5: SHOULD), so that a client can use every name
  * it sees; DELETE leaves inferiors alone, so that names without a mailbox can still come about.
  * Subscriptions go by name and are touched by SUBSCRIBE only.
+ *
+ * A special use is of one mailbox: given to another, it is taken from the one that had it, in the
+ * same record (RFC 6154 section 3).
+ *
+ * Values whose keys begin with "/" are annotations (RFC 5464): the key is the entry's name in lower
+ * case; the value has METADATA_MARK before what the client wrote, as an empty one would be none.
+ * They are counted and measured here. RENAME of INBOX copies its values to the new mailbox.
  *
  * Keywords: IMAP atoms of at most KEYWORD_MAX bytes, at most KEYWORDS_PER_MESSAGE on a message.
  * They keep the spelling that the account has already.
@@ -30,14 +38,11 @@
 #define KEYWORDS_PER_MESSAGE 64
 #define RECORD_OPS_MAX       65535
 
-/* Account values that mean something here; decimal numbers. */
-#define VALUE_QUOTA_BYTES    "quota.bytes"
-#define VALUE_QUOTA_MESSAGES "quota.messages"
-#define VALUE_UNDELETE_MS    "undelete.ms"
-
 struct build_limits {
     uint32_t mailboxes_max, keywords_max; /* as in mail_settings */
-    size_t record_max;                    /* bytes of an encoded record; 0: STORE_HEAD_MAX */
+    /* also as there; 0: the greatest that can be (NAME_MAX_BYTES, ...; metadata: no limit) */
+    uint32_t name_max, name_depth, metadata_max, metadata_entries;
+    size_t record_max; /* bytes of an encoded record; 0: STORE_HEAD_MAX */
 };
 
 /* An intent, and what only the committer knows: under which id its message is (or will be) stored.

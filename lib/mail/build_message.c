@@ -10,12 +10,12 @@ static uint64_t number(const struct state *st, struct slice key)
 {
     uint64_t v;
 
-    return slice_to_u64(state_value(st, key), UINT64_MAX, &v) ? v : 0;
+    return slice_to_u64(state_value(st, key), UINT64_MAX, &v) ? v : UINT64_MAX;
 }
 
 static bool above(uint64_t used, uint64_t more, uint64_t quota)
 {
-    return quota && (used > quota || more > quota - used);
+    return used > quota || more > quota - used;
 }
 
 /* I26: at commit, on the state that the intents before leave. */

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* Mailbox names: what is allowed, and how they are written. */
 #include "lib/base/codec.h"
+#include "lib/base/mem.h"
 #include "lib/mail/build.h"
+#include "lib/mime/nfc.h"
 
 static bool is_control(int32_t c)
 {
@@ -47,8 +49,13 @@ static int check_levels(struct slice name, struct error *err)
 
 int name_normalise(struct slice name, struct buf *out, struct error *err)
 {
+    CLEANUP(buf_done) struct buf composed = buf_make(RECORD_NAME_MAX);
     int r;
 
+    /* RFC 9051 section 5.1: "convert it to Unicode Normalization Form C (NFC) (as per Net-Unicode
+     * requirements) prior to mailbox creation" */
+    if (name.n <= NAME_MAX_BYTES && nfc_add(&composed, name))
+        name = buf_slice(&composed);
     if (!name.n)
         return error_set(err, ERR_INVALID, "the mailbox name is empty");
     if (name.n > NAME_MAX_BYTES)

@@ -41,6 +41,10 @@ void mail_settings_default(struct mail_settings *settings)
         .message_max = (uint64_t)100 << 20,
         .mailboxes_max = 10000,
         .keywords_max = 1000,
+        .name_max = 1000,
+        .name_depth = 32,
+        .metadata_max = 16384,
+        .metadata_entries = 100,
     };
 }
 

@@ -34,6 +34,10 @@ struct mail_settings {
     uint64_t message_max; /* octets of one message; default 100 MiB */
     uint32_t mailboxes_max; /* per account; default 10,000 */
     uint32_t keywords_max;  /* distinct keywords of one account; default 1,000 */
+    uint32_t name_max;      /* bytes of a mailbox name; default and at most 1,000 */
+    uint32_t name_depth;    /* levels of one; default and at most 32 */
+    uint32_t metadata_max;  /* octets of an annotation (RFC 5464); default 16,384; at most 65,535 */
+    uint32_t metadata_entries; /* of one mailbox, and of the account itself; default 100 */
 };
 void mail_settings_default(struct mail_settings *settings);
 
@@ -94,6 +98,16 @@ struct watch;
 struct watch *account_watch(struct account *account, void (*wake)(void *ctx), void *ctx);
 void account_unwatch(struct watch *watch);
 
+/* What annotations have before what the client wrote (see build.h). */
+#define METADATA_MARK '='
+
+/* Account values that mean something here; decimal numbers. Quotas: absent means none, 0 that
+ * nothing may be added. */
+#define VALUE_QUOTA_BYTES     "quota.bytes"
+#define VALUE_QUOTA_MESSAGES  "quota.messages"
+#define VALUE_QUOTA_MAILBOXES "quota.mailboxes"
+#define VALUE_UNDELETE_MS     "undelete.ms"
+
 /* --- intents --------------------------------------------------------------------------------- */
 
 enum intent_kind {
@@ -104,7 +118,8 @@ enum intent_kind {
     INTENT_COPY,
     INTENT_MOVE,
     INTENT_CREATE,
-    INTENT_RENAME, /* with its inferiors; INBOX: moves its messages instead (RFC 3501 6.3.5) */
+    INTENT_RENAME, /* with its inferiors; `from` may be a level that has only these; INBOX: moves
+                      its messages instead (RFC 3501 6.3.5) */
     INTENT_DELETE,
     INTENT_SUBSCRIBE,
     INTENT_SET,     /* special uses and named values of a mailbox */
@@ -121,7 +136,8 @@ enum flags_how { FLAGS_ADD, FLAGS_REMOVE, FLAGS_REPLACE };
 struct intent {
     enum intent_kind kind;
     struct account *account;
-    uint64_t mailbox; /* source or subject; append, deliver, copy, move: see target_* */
+    uint64_t mailbox;  /* source or subject; append, deliver, copy, move: see target_* */
+    struct slice from; /* rename: the old name, if mailbox is 0 */
     struct slice
         name; /* create, rename (new name), delete (name is looked up if mailbox is 0), subscribe;
                  append, deliver, copy, move, undelete: name of the target mailbox */

@@ -467,6 +467,16 @@ struct slice state_value(const struct state *st, struct slice key)
     return values_get(st->values, key);
 }
 
+void state_each_value(const struct state *st, value_fn *f, void *ctx)
+{
+    values_each(st->values, f, ctx);
+}
+
+void mailbox_each_value(const struct mailbox *box, value_fn *f, void *ctx)
+{
+    values_each(box->values, f, ctx);
+}
+
 void state_each_keyword(const struct state *st, void (*f)(void *ctx, struct slice keyword),
                         void *ctx)
 {

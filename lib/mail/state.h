@@ -97,6 +97,10 @@ void state_each_subscribed(const struct state *st, bool (*f)(void *ctx, struct s
 /* A named value of the account ("quota.bytes", ...) or of a mailbox, or an empty slice. */
 struct slice state_value(const struct state *st, struct slice key);
 struct slice mailbox_value(const struct mailbox *box, struct slice key);
+/* Calls f for each named value in the order of the keys; ends early when f returns false. */
+typedef bool value_fn(void *ctx, struct slice key, struct slice value);
+void state_each_value(const struct state *st, value_fn *f, void *ctx);
+void mailbox_each_value(const struct mailbox *box, value_fn *f, void *ctx);
 /* The keywords that this node has met in the account: those in use, and perhaps some that were
  * (FLAGS, PERMANENTFLAGS). */
 void state_each_keyword(const struct state *st, void (*f)(void *ctx, struct slice keyword),

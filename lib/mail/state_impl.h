@@ -141,6 +141,7 @@ struct values *values_ref(struct values *values);
 void values_unref(struct values *values);
 struct slice values_get(const struct values *values, struct slice key);
 void values_set(struct values **values, struct slice key, struct slice value); /* empty: remove */
+void values_each(const struct values *values, value_fn *f, void *ctx);
 size_t names_bytes(const struct names *names);
 size_t values_bytes(const struct values *values);
 

@@ -141,12 +141,18 @@ void values_unref(struct values *values)
 
 static size_t values_search(const struct values *values, struct slice key, bool *ret_found)
 {
-    size_t at = 0;
+    size_t low = 0, high = values->n;
 
-    while (at < values->n && slice_cmp(values->items[at].key, key) < 0)
-        at++;
-    *ret_found = at < values->n && slice_eq(values->items[at].key, key);
-    return at;
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+
+        if (slice_cmp(values->items[mid].key, key) < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    *ret_found = low < values->n && slice_eq(values->items[low].key, key);
+    return low;
 }
 
 struct slice values_get(const struct values *values, struct slice key)
@@ -204,4 +210,11 @@ size_t values_bytes(const struct values *values)
     for (size_t i = 0; i < values->n; i++)
         bytes += values->items[i].key.n + values->items[i].value.n;
     return bytes;
+}
+
+void values_each(const struct values *values, value_fn *f, void *ctx)
+{
+    for (size_t i = 0; i < values->n; i++)
+        if (!f(ctx, values->items[i].key, values->items[i].value))
+            return;
 }

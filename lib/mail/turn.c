@@ -335,7 +335,11 @@ int turn_build(struct turn *t, struct error *err)
 {
     struct mail *mail = t->account->mail;
     struct build_limits limits = {.mailboxes_max = mail->settings.mailboxes_max,
-                                  .keywords_max = mail->settings.keywords_max};
+                                  .keywords_max = mail->settings.keywords_max,
+                                  .name_max = mail->settings.name_max,
+                                  .name_depth = mail->settings.name_depth,
+                                  .metadata_max = mail->settings.metadata_max,
+                                  .metadata_entries = mail->settings.metadata_entries};
     struct build_item *items;
     int r;
 

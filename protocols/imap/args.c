@@ -38,6 +38,9 @@ static const char *const kind_names[] = {
     [RULE_CLOSE] = ")",
     [RULE_WORD] = "a word",
     [RULE_LIST] = "a list in parentheses",
+    [RULE_ATTRIBUTE] = "an attribute like \\Sent",
+    [RULE_VALUE] = "a quoted string, a literal or NIL",
+    [RULE_GROUP] = "an argument",
     [RULE_CHOICE] = "an argument",
 };
 
@@ -123,6 +126,10 @@ static bool begins(const struct reader *x, const struct rule *rule, size_t at)
     case RULE_NUMBER:
     case RULE_NUMBER64:
         return byte_is_digit(c);
+    case RULE_ATTRIBUTE:
+        return c == '\\';
+    case RULE_GROUP:
+        return begins(x, rule->of, at);
     case RULE_CHOICE:
         for (const struct rule *r = rule->of; r->kind; r++)
             if (begins(x, r, at))
@@ -168,6 +175,16 @@ static enum parse_result base64(struct reader *x, struct arg *arg, const char *w
     if (s.n == 0)
         return reader_wrong(x, what);
     arg->text = arena_slice(x->arena, s);
+    return PARSE_OK;
+}
+
+static enum parse_result attribute(struct reader *x, struct arg *arg, const char *what)
+{
+    size_t from = x->pos;
+
+    if (!reader_byte(x, '\\') || reader_span(x, reader_is_atom_char).n == 0)
+        return reader_wrong(x, what);
+    arg->text = arena_slice(x->arena, slice_of(x->p + from, x->pos - from));
     return PARSE_OK;
 }
 
@@ -220,6 +237,12 @@ static enum parse_result parse_one(struct reader *x, const struct rule *rule, st
         return word(x, rule, arg);
     case RULE_LIST:
         return list(x, rule, arg);
+    case RULE_ATTRIBUTE:
+        return attribute(x, arg, what);
+    case RULE_VALUE:
+        return read_value(x, &arg->text, what);
+    case RULE_GROUP:
+        return parse_rules(x, rule->of, true, &arg->items, &arg->n);
     case RULE_CHOICE:
         return choice(x, rule, arg);
     case RULE_END:

@@ -7,6 +7,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/codec.h"
 #include "lib/base/mem.h"
+#include "lib/mime/nfc.h"
 
 /* --- bytes -------------------------------------------------------------------------------------
  */
@@ -130,7 +131,7 @@ enum parse_result read_literal_head(struct reader *x, uint64_t *ret_n)
     return PARSE_OK;
 }
 
-static enum parse_result literal(struct reader *x, struct slice *ret)
+static enum parse_result literal(struct reader *x, struct slice *ret, bool nul)
 {
     uint64_t n;
     enum parse_result r = read_literal_head(x, &n);
@@ -141,7 +142,7 @@ static enum parse_result literal(struct reader *x, struct slice *ret)
         return PARSE_NEED;
     if (n > x->n - x->pos)
         return PARSE_NEED;
-    if (n && memchr(x->p + x->pos, 0, (size_t)n)) /* RFC 3501 section 9: CHAR8 is not NUL */
+    if (n && !nul && memchr(x->p + x->pos, 0, (size_t)n)) /* RFC 3501 section 9: CHAR8 is not NUL */
         return reader_wrong(x, "no NUL in a literal");
     *ret = arena_slice(x->arena, slice_of(x->p + x->pos, (size_t)n));
     x->pos += (size_t)n;
@@ -153,8 +154,16 @@ enum parse_result read_string(struct reader *x, struct slice *ret, const char *w
     if (reader_peek(x, 0) == '"')
         return quoted(x, ret);
     if (reader_peek(x, 0) == '{')
-        return literal(x, ret);
+        return literal(x, ret, false);
     return reader_wrong(x, what);
+}
+
+enum parse_result read_value(struct reader *x, struct slice *ret, const char *what)
+{
+    if (reader_peek(x, 0) != '~' || reader_peek(x, 1) != '{')
+        return read_nstring(x, ret, what);
+    x->pos++;
+    return literal(x, ret, true);
 }
 
 enum parse_result read_any_string(struct reader *x, struct slice *ret, bool (*in)(uint8_t c),
@@ -182,8 +191,10 @@ enum parse_result read_nstring(struct reader *x, struct slice *ret, const char *
     return PARSE_OK;
 }
 
-/* Modified UTF-7 to UTF-8, or that as it is; INBOX in any case is INBOX, also as the first level of
- * a name. */
+/* RFC 9051 section 5.1: "Servers that choose to accept such denormalized UTF-8 mailbox names MUST
+ * accept them in all IMAP commands that have a mailbox name parameter."
+ * Modified UTF-7, or UTF-8 from clients that write it, to UTF-8 in NFC; INBOX in any case is INBOX,
+ * also as the first level of a name. */
 enum parse_result read_name(struct reader *x, struct arg *arg, bool (*in)(uint8_t c),
                             const char *what)
 {
@@ -199,7 +210,11 @@ enum parse_result read_name(struct reader *x, struct arg *arg, bool (*in)(uint8_
         arg->malformed = mutf7_decode(&utf8, arg->text) < 0;
     if (arg->malformed)
         return PARSE_OK;
-    s = x->limits->utf8 ? arg->text : arena_slice(x->arena, buf_slice(&utf8));
+    arg->given = x->limits->utf8 ? arg->text : arena_slice(x->arena, buf_slice(&utf8));
+    buf_reset(&utf8, 0);
+    s = arg->given;
+    if (nfc_add(&utf8, s))
+        s = arena_slice(x->arena, buf_slice(&utf8));
     if (slice_istarts(s, S("INBOX")) && (s.n == 5 || s.p[5] == '/'))
         memcpy((char *)s.p, "INBOX", 5);
     arg->text = s;

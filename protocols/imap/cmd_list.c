@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* LIST and LSUB: RFC 3501 sections 6.3.8 and 6.3.9, RFC 9051 section 6.3.9, RFC 3348 (CHILDREN),
- * RFC 5258 (LIST-EXTENDED), RFC 5819 (STATUS), RFC 6154 (SPECIAL-USE).
+ * RFC 5258 (LIST-EXTENDED), RFC 5819 (STATUS), RFC 6154 (SPECIAL-USE), RFC 9590 (METADATA).
  *
  * The names are collected once (mailbox_list.h) from one state, so that an answer is of one commit
  * point; responses leave in slices, between which no worker is held. What is never asked for costs
@@ -12,7 +12,9 @@
 #include "lib/base/mem.h"
 #include "protocols/imap/impl.h"
 #include "protocols/imap/mailbox_list.h"
+#include "protocols/imap/metadata.h"
 #include "protocols/imap/pattern.h"
+#include "protocols/imap/special_use.h"
 
 #define PATTERNS_MAX 50                 /* of one LIST: each is tried on every name */
 #define LIST_SLICE   ((size_t)64 << 10) /* bytes of output per step */
@@ -26,9 +28,11 @@ struct listing {
     size_t at; /* next entry */
     struct slice *patterns;
     size_t n_patterns;
-    unsigned select, returns; /* BIT(enum list_word) */
-    bool extended;            /* RFC 5258 syntax: \NonExistent is understood */
-    const struct arg *status; /* items of RETURN (STATUS ...); NULL: none */
+    unsigned select, returns;    /* BIT(enum list_word) */
+    bool extended;               /* RFC 5258 syntax: \NonExistent is understood */
+    const struct arg *status;    /* items of RETURN (STATUS ...); NULL: none */
+    const struct arg *metadata;  /* entries of RETURN (METADATA ...); NULL: none */
+    struct metadata_query query; /* of them */
     void (*write)(struct imap *im, struct listing *l, const struct list_entry *e);
 };
 
@@ -43,15 +47,6 @@ static void listing_free(void *context)
 
 /* --- one response ------------------------------------------------------------------------------
  */
-
-static const struct {
-    uint32_t use;
-    const char *name;
-} uses[] = {
-    {USE_ALL, "\\All"},         {USE_ARCHIVE, "\\Archive"},     {USE_DRAFTS, "\\Drafts"},
-    {USE_FLAGGED, "\\Flagged"}, {USE_JUNK, "\\Junk"},           {USE_SENT, "\\Sent"},
-    {USE_TRASH, "\\Trash"},     {USE_IMPORTANT, "\\Important"},
-};
 
 struct attributes {
     bool nonexistent, noselect, subscribed, has_children;
@@ -77,10 +72,22 @@ static void write_name(struct imap *im, struct slice name, const struct attribut
     write_attribute(out, &first, a->noselect, "\\Noselect");
     write_attribute(out, &first, a->subscribed, "\\Subscribed");
     write_attribute(out, &first, true, a->has_children ? "\\HasChildren" : "\\HasNoChildren");
-    for (size_t i = 0; i < ARRAY_LEN(uses); i++)
-        write_attribute(out, &first, a->uses & uses[i].use, uses[i].name);
+    if (a->uses) {
+        buf_add_byte(out, ' ');
+        special_use_write(out, a->uses);
+    }
     buf_add_str(out, ") \"/\" ");
     imap_write_mailbox(im, out, name);
+}
+
+static void write_old_name(struct imap *im, struct slice old_name)
+{
+    if (old_name.n) {
+        buf_add_str(&im->s.out, " (\"OLDNAME\" (");
+        imap_write_mailbox(im, &im->s.out, old_name);
+        buf_add_str(&im->s.out, "))");
+    }
+    buf_add_str(&im->s.out, "\r\n");
 }
 
 void imap_write_list(struct imap *im, const struct state *st, const struct mailbox *box,
@@ -94,12 +101,14 @@ void imap_write_list(struct imap *im, const struct state *st, const struct mailb
     };
 
     write_name(im, name, &a);
-    if (old_name.n) {
-        buf_add_str(&im->s.out, " (\"OLDNAME\" (");
-        imap_write_mailbox(im, &im->s.out, old_name);
-        buf_add_str(&im->s.out, "))");
-    }
-    buf_add_str(&im->s.out, "\r\n");
+    write_old_name(im, old_name);
+}
+
+void imap_write_list_gone(struct imap *im, struct slice name, struct slice old_name)
+{
+    buf_add_str(&im->s.out, "* LIST (\\NonExistent) \"/\" ");
+    imap_write_mailbox(im, &im->s.out, name);
+    write_old_name(im, old_name);
 }
 
 static void write_entry(struct imap *im, struct listing *l, const struct list_entry *e)
@@ -131,6 +140,8 @@ static void write_data(struct imap *im, struct listing *l, const struct list_ent
     if (l->status)
         r = imap_write_status(im, l->st, e->box, l->status, &err);
     (void)r;
+    if (l->metadata)
+        metadata_write(im, l->st, e->box, &l->query);
 }
 
 /* RFC 9051 section 6.3.9: "If the "%" wildcard is the last character of a mailbox name argument,
@@ -183,8 +194,8 @@ static void read_patterns(struct listing *l, struct command *cmd, const struct a
         add_pattern(l, cmd, reference, many ? &many->items[i] : choice);
 }
 
-/* A list of options as bits; *ret_status: what STATUS names. */
-static unsigned read_options(const struct arg *list, const struct arg **ret_status)
+/* A list of options as bits; l->status, l->metadata: what these name. */
+static unsigned read_options(const struct arg *list, struct listing *l)
 {
     const struct arg *many = list->n ? &list->items[0] : NULL;
     unsigned bits = 0;
@@ -193,8 +204,10 @@ static unsigned read_options(const struct arg *list, const struct arg **ret_stat
         const struct arg *option = &many->items[i];
 
         bits |= BIT(option->word);
-        if (option->word == LIST_STATUS && ret_status)
-            *ret_status = &option->items[0].items[0];
+        if (option->word == LIST_STATUS)
+            l->status = &option->items[0].items[0];
+        if (option->word == LIST_METADATA)
+            l->metadata = &option->items[0];
     }
     return bits;
 }
@@ -236,15 +249,20 @@ static int begin_list(struct imap *im, struct command *cmd)
     struct listing l = {.write = list_one,
                         .extended = args[0].kind || args[3].kind || args[2].kind == RULE_LIST};
     struct list_query query = {.mailboxes = true, .subscribed = true};
+    int r = 0;
 
     if (args[0].kind)
-        l.select = read_options(&args[0], NULL);
+        l.select = read_options(&args[0], &l);
     if (args[3].kind)
-        l.returns = read_options(&args[3].items[0], &l.status);
+        l.returns = read_options(&args[3].items[0], &l);
     if (l.select & BIT(LIST_RECURSIVEMATCH) && !(l.select & BIT(LIST_SUBSCRIBED)))
         return imap_bad(cmd, "RECURSIVEMATCH needs SUBSCRIBED");
     if (args[2].kind == RULE_LIST && args[2].items[0].n > PATTERNS_MAX)
         return imap_no(cmd, "LIMIT", "A LIST may have %d patterns", PATTERNS_MAX);
+    if (l.metadata)
+        r = metadata_entries(cmd, l.metadata, &l.query);
+    if (r < 0)
+        return r;
     read_patterns(&l, cmd, &args[1], &args[2]);
     query.patterns = l.patterns;
     query.n_patterns = l.n_patterns;

@@ -6,6 +6,7 @@
 #include "lib/base/mem.h"
 #include "protocols/imap/impl.h"
 #include "protocols/imap/objectid.h"
+#include "protocols/imap/special_use.h"
 
 /* --- names -------------------------------------------------------------------------------------
  */
@@ -18,19 +19,23 @@ static struct slice without_trailing_slash(struct slice name)
     return name;
 }
 
-static uint32_t wanted_uses(const struct arg *list)
+/* False: one that no mailbox can be given. */
+static bool wanted_uses(const struct arg *list, uint32_t *ret)
 {
-    const struct arg *words = list->n ? &list->items[0] : NULL;
-    uint32_t uses = 0;
+    const struct arg *words = &list->items[0];
 
-    for (size_t i = 0; words && i < words->n; i++)
-        if (words->items[i].word == CREATE_USE) {
-            const struct arg *inner = &words->items[i].items[0];
+    for (size_t i = 0; i < words->n; i++) {
+        const struct arg *inner = &words->items[i].items[0].items[0];
 
-            for (size_t k = 0; inner->n && k < inner->items[0].n; k++)
-                uses |= (uint32_t)inner->items[0].items[k].word;
+        for (size_t k = 0; k < inner->n; k++) {
+            uint32_t use = special_use_named(inner->items[k].text);
+
+            if (!use)
+                return false;
+            *ret |= use;
         }
-    return uses;
+    }
+    return true;
 }
 
 /* RFC 8474 section 4.1: in the OK of every CREATE */
@@ -44,6 +49,29 @@ static const char *code_mailboxid(struct command *cmd, uint64_t id)
     return arena_str(&cmd->arena, buf_slice(&b));
 }
 
+/* RFC 9051 section 6.3.9.7: "it SHOULD return an unsolicited LIST response that includes the
+ * OLDNAME extended data item, whenever the supplied mailbox name differs from the resulting
+ * normalized mailbox name". Only IMAP4rev2 has told the client of such responses. `id` 0: the
+ * mailbox is gone. */
+static void tell_old_name(struct imap *im, const struct arg *supplied, const struct arg *result,
+                          uint64_t id)
+{
+    const struct mailbox *box;
+    struct state *st;
+
+    if (!(im->enabled & ENABLED_REV2) ||
+        (slice_eq(supplied->given, supplied->text) && slice_eq(result->given, result->text)))
+        return;
+    st = account_state(im->account);
+    box = id ? state_mailbox(st, id) : NULL;
+    if (box)
+        imap_write_list(im, st, box, without_trailing_slash(supplied->given));
+    else if (!id)
+        imap_write_list_gone(im, without_trailing_slash(result->text),
+                             without_trailing_slash(supplied->given));
+    state_unref(st);
+}
+
 int cmd_create(struct imap *im, struct command *cmd)
 {
     struct arg *args = cmd->parsed.args;
@@ -51,17 +79,17 @@ int cmd_create(struct imap *im, struct command *cmd)
     struct intent intent = {
         .kind = INTENT_CREATE,
         .name = without_trailing_slash(args[0].text),
-        .uses = args[1].kind ? wanted_uses(&args[1]) : 0,
     };
     int r;
 
-    /* RFC 6154 section 3: these would be views of other mailboxes, and none can be made */
-    if (intent.uses & (USE_ALL | USE_FLAGGED))
+    if (args[1].kind && !wanted_uses(&args[1], &intent.uses))
         return imap_no(cmd, "USEATTR", "No mailbox of this use can be made");
     r = imap_commit(im, cmd, &intent);
-    if (r == 0)
-        cmd->code = code_mailboxid(cmd, intent.mailbox_id);
-    return r;
+    if (r < 0)
+        return r;
+    tell_old_name(im, &args[0], &args[0], intent.mailbox_id);
+    cmd->code = code_mailboxid(cmd, intent.mailbox_id);
+    return 0;
 }
 
 /* RFC 3501 section 6.3.4: "It is an error to attempt to delete a name that has inferior
@@ -83,16 +111,18 @@ static int not_deleted(struct imap *im, struct command *cmd, struct slice name, 
 
 int cmd_delete(struct imap *im, struct command *cmd)
 {
+    const struct arg *name = &cmd->parsed.args[0];
     CLEANUP(intent_done)
     struct intent intent = {
         .kind = INTENT_DELETE,
-        .name = without_trailing_slash(cmd->parsed.args[0].text),
+        .name = without_trailing_slash(name->text),
     };
     struct state *st;
     int r = imap_commit(im, cmd, &intent);
 
     if (r < 0)
         return not_deleted(im, cmd, intent.name, r);
+    tell_old_name(im, name, name, 0);
     if (!im->view)
         return 0;
     st = account_state(im->account);
@@ -102,26 +132,21 @@ int cmd_delete(struct imap *im, struct command *cmd)
     return 0;
 }
 
+/* The old name is looked up when the record is made, so that it is that of one commit point. */
 int cmd_rename(struct imap *im, struct command *cmd)
 {
     struct arg *args = cmd->parsed.args;
-    const struct mailbox *box;
-    struct state *st;
     CLEANUP(intent_done)
     struct intent intent = {
         .kind = INTENT_RENAME,
+        .from = without_trailing_slash(args[0].text),
         .name = without_trailing_slash(args[1].text),
     };
-    int r = account_refresh(im->account, &st, &cmd->err);
+    int r = imap_commit(im, cmd, &intent);
 
-    if (r < 0)
-        return r;
-    box = state_mailbox_named(st, without_trailing_slash(args[0].text));
-    intent.mailbox = box ? box->id : 0;
-    state_unref(st);
-    if (!intent.mailbox)
-        return imap_no(cmd, "NONEXISTENT", "There is no such mailbox");
-    return imap_commit(im, cmd, &intent);
+    if (r == 0 && intent.mailbox_id)
+        tell_old_name(im, &args[0], &args[1], intent.mailbox_id);
+    return r;
 }
 
 static int subscribe(struct imap *im, struct command *cmd, bool on)

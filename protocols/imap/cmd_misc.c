@@ -60,6 +60,7 @@ static const struct {
     {"QRESYNC", enable_qresync, ENABLED_QRESYNC},
     {"UTF8=ACCEPT", enable_utf8, ENABLED_UTF8},
     {"IMAP4rev2", enable_rev2, ENABLED_REV2},
+    {"METADATA", imap_enable_metadata, ENABLED_METADATA},
 };
 
 int cmd_enable(struct imap *im, struct command *cmd)
@@ -136,6 +137,7 @@ int cmd_idle_tell(struct imap *im, struct command *cmd)
         buf_add_str(&im->s.out, "* OK Still here\r\n");
         set_keepalive(im);
     }
+    imap_metadata_tell(im, false);
     if (!im->view)
         return 0;
     r = imap_update(im, false, &cmd->err);

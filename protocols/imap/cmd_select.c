@@ -12,7 +12,8 @@
 /* --- what SELECT says --------------------------------------------------------------------------
  */
 
-static void write_selected(struct imap *im, const struct state *st, uint32_t first_unseen)
+static void write_selected(struct imap *im, const struct state *st, const struct arg *name,
+                           uint32_t first_unseen)
 {
     const struct mailbox *box = view_mailbox(im->view);
     bool rev2 = im->enabled & ENABLED_REV2;
@@ -31,8 +32,9 @@ static void write_selected(struct imap *im, const struct state *st, uint32_t fir
     buf_add_str(out, "* OK [MAILBOXID ("); /* RFC 8474 section 4.2 */
     objectid_write(out, OBJECTID_MAILBOX, box->id);
     buf_add_str(out, ")] Id\r\n");
-    if (rev2) /* RFC 9051 section 6.3.2 */
-        imap_write_list(im, st, box, (struct slice){0});
+    if (rev2) /* RFC 9051 section 6.3.2: with OLDNAME where the name was not as we write it */
+        imap_write_list(im, st, box,
+                        slice_eq(name->given, name->text) ? (struct slice){0} : name->given);
 }
 
 /* --- QRESYNC -----------------------------------------------------------------------------------
@@ -218,7 +220,7 @@ static int open_mailbox(struct imap *im, struct command *cmd, bool read_only)
         imap_select(im, box, read_only);
         if (find_word(&args[1], SELECT_CONDSTORE))
             im->enabled |= ENABLED_CONDSTORE;
-        write_selected(im, st, unseen);
+        write_selected(im, st, &args[0], unseen);
         if (qresync)
             r = find_missed(im, cmd, st, &qresync->items[0]);
     }

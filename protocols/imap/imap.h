@@ -37,9 +37,12 @@ struct imap_settings {
     unsigned auth_failures;    /* then BYE */
     unsigned bad_commands;     /* in a row, then BYE */
     unsigned user_connections; /* of one account in this process; 0: no limit */
-    int64_t login_timeout_ms;  /* from the connection to the login */
-    int64_t idle_timeout_ms;   /* without a command, after login; at least 30 min (RFC 3501 5.4) */
-    int64_t keepalive_ms;      /* in IDLE: "* OK Still here" this often; 0: never */
+    /* /shared/comment and /shared/admin of the server (RFC 5464 section 3.2.1.1); NULL or "": there
+     * is none. Copied. admin is a URI. */
+    const char *comment, *admin;
+    int64_t login_timeout_ms; /* from the connection to the login */
+    int64_t idle_timeout_ms;  /* without a command, after login; at least 30 min (RFC 3501 5.4) */
+    int64_t keepalive_ms;     /* in IDLE: "* OK Still here" this often; 0: never */
 };
 void imap_settings_default(struct imap_settings *settings);
 

@@ -108,9 +108,10 @@ struct command {
 /* What ENABLE has switched on (RFC 5161). */
 enum imap_enabled {
     ENABLED_CONDSTORE = 1,
-    ENABLED_QRESYNC = 2, /* never without CONDSTORE */
-    ENABLED_UTF8 = 4,    /* UTF8=ACCEPT */
-    ENABLED_REV2 = 8,    /* IMAP4rev2 */
+    ENABLED_QRESYNC = 2,   /* never without CONDSTORE */
+    ENABLED_UTF8 = 4,      /* UTF8=ACCEPT */
+    ENABLED_REV2 = 8,      /* IMAP4rev2 */
+    ENABLED_METADATA = 16, /* RFC 5464 section 4.1 */
 };
 
 struct imap_service {
@@ -142,6 +143,8 @@ struct imap {
     struct sasl_exchange *sasl;
     struct watch *watch; /* while in IDLE */
     bool idle_more;      /* IDLE has more to tell than one slice */
+
+    struct state *metadata_seen; /* all annotations of which the client knows; NULL: not told */
 
     struct view *view;          /* the selected mailbox */
     uint64_t mailbox;           /* its id */
@@ -252,6 +255,19 @@ struct session *imap_session_open(struct session_service *service, const struct 
 int imap_write_status(struct imap *im, struct state *st, const struct mailbox *box,
                       const struct arg *words, struct error *err) MUST_USE;
 
+/* --- metadata_tell.c ---------------------------------------------------------------------------
+ */
+
+/* ENABLE METADATA: from now on changes of annotations are told. */
+void imap_enable_metadata(struct imap *im);
+/* Tells what others have changed (`present`: compared with the store). */
+void imap_metadata_tell(struct imap *im, bool present);
+/* The same, behind an own change of these entries (mailbox 0: of the server), which are not told.
+ */
+void imap_metadata_own(struct imap *im, uint64_t mailbox, const struct slice *names, size_t n);
+/* The session ends, or another user begins. */
+void imap_metadata_forget(struct imap *im);
+
 /* --- cmd_list.c --------------------------------------------------------------------------------
  */
 
@@ -260,6 +276,8 @@ int imap_write_status(struct imap *im, struct state *st, const struct mailbox *b
  * extended responses. */
 void imap_write_list(struct imap *im, const struct state *st, const struct mailbox *box,
                      struct slice old_name);
+/* A name that no mailbox has any more. */
+void imap_write_list_gone(struct imap *im, struct slice name, struct slice old_name);
 
 /* --- handlers ----------------------------------------------------------------------------------
  */
@@ -291,6 +309,12 @@ int cmd_rename(struct imap *im, struct command *cmd);
 int cmd_subscribe(struct imap *im, struct command *cmd);
 int cmd_unsubscribe(struct imap *im, struct command *cmd);
 int cmd_status(struct imap *im, struct command *cmd);
+
+int cmd_getmetadata(struct imap *im, struct command *cmd);
+int cmd_setmetadata(struct imap *im, struct command *cmd);
+int cmd_getquota(struct imap *im, struct command *cmd);
+int cmd_getquotaroot(struct imap *im, struct command *cmd);
+int cmd_setquota(struct imap *im, struct command *cmd);
 
 int cmd_list(struct imap *im, struct command *cmd);
 int cmd_lsub(struct imap *im, struct command *cmd);

@@ -45,6 +45,8 @@ enum parse_result read_string(struct reader *x, struct slice *ret, const char *w
 enum parse_result read_any_string(struct reader *x, struct slice *ret, bool (*in)(uint8_t c),
                                   const char *what);
 enum parse_result read_nstring(struct reader *x, struct slice *ret, const char *what);
+/* The same, and a literal8 "~{n}", which may hold NUL. */
+enum parse_result read_value(struct reader *x, struct slice *ret, const char *what);
 /* A mailbox name or pattern: UTF-8 in arg->text, or arg->malformed. */
 enum parse_result read_name(struct reader *x, struct arg *arg, bool (*in)(uint8_t c),
                             const char *what);

@@ -71,13 +71,8 @@ const struct rule imap_rules_select[] = {
     {RULE_END},
 };
 
-static const struct word use_words[] = {
-    {"\\All", USE_ALL},         {"\\Archive", USE_ARCHIVE},     {"\\Drafts", USE_DRAFTS},
-    {"\\Flagged", USE_FLAGGED}, {"\\Junk", USE_JUNK},           {"\\Sent", USE_SENT},
-    {"\\Trash", USE_TRASH},     {"\\Important", USE_IMPORTANT}, {NULL},
-};
 static const struct rule use_inner[] = {
-    {RULE_WORD, RULE_OPTIONAL | RULE_MANY, use_words, "special use"},
+    {RULE_ATTRIBUTE, RULE_OPTIONAL | RULE_MANY, NULL, "a special use"},
     {RULE_END},
 };
 static const struct rule use_list[] = {{RULE_LIST, 0, use_inner}, {RULE_END}};
@@ -124,6 +119,83 @@ static const struct rule status_list[] = {
     {RULE_END},
 };
 
+/* RFC 5464 section 5. The options stand before the mailbox in its grammar, behind it in its
+ * examples: both are taken. */
+static const struct rule metadata_maxsize[] = {{RULE_NUMBER}, {RULE_END}};
+static const struct word depth_words[] = {
+    {"0", DEPTH_0}, {"1", DEPTH_1}, {"INFINITY", DEPTH_INFINITY}, {NULL}};
+static const struct rule metadata_depth[] = {{RULE_WORD, 0, depth_words, "depth"}, {RULE_END}};
+static const struct word metadata_options[] = {
+    {"MAXSIZE", METADATA_MAXSIZE, metadata_maxsize},
+    {"DEPTH", METADATA_DEPTH, metadata_depth},
+    {NULL},
+};
+static const struct rule metadata_option_list[] = {
+    {RULE_WORD, RULE_MANY, metadata_options, "GETMETADATA option"},
+    {RULE_END},
+};
+static const struct rule metadata_entry_list[] = {
+    {RULE_ASTRING, RULE_MANY, NULL, "an entry"},
+    {RULE_END},
+};
+static const struct rule metadata_entries[] = {
+    {RULE_LIST, 0, metadata_entry_list},
+    {RULE_ASTRING, 0, NULL, "an entry"},
+    {RULE_END},
+};
+static const struct rule metadata_either_item[] = {
+    {RULE_WORD, 0, metadata_options},
+    {RULE_ASTRING, 0, NULL, "an entry or a GETMETADATA option"},
+    {RULE_END},
+};
+static const struct rule metadata_either_list[] = {
+    {RULE_CHOICE, RULE_MANY, metadata_either_item},
+    {RULE_END},
+};
+static const struct rule metadata_either[] = {
+    {RULE_LIST, 0, metadata_either_list},
+    {RULE_ASTRING, 0, NULL, "an entry"},
+    {RULE_END},
+};
+const struct rule imap_rules_getmetadata[] = {
+    {RULE_LIST, RULE_OPTIONAL, metadata_option_list},
+    {RULE_MAILBOX},
+    {RULE_CHOICE, 0, metadata_either, "entries"},
+    {RULE_CHOICE, RULE_OPTIONAL, metadata_entries, "entries"},
+    {RULE_END},
+};
+static const struct rule metadata_pair[] = {
+    {RULE_ASTRING, 0, NULL, "an entry"},
+    {RULE_VALUE, 0, NULL, "a value"},
+    {RULE_END},
+};
+static const struct rule metadata_pairs[] = {
+    {RULE_GROUP, RULE_MANY, metadata_pair},
+    {RULE_END},
+};
+const struct rule imap_rules_setmetadata[] = {
+    {RULE_MAILBOX},
+    {RULE_LIST, 0, metadata_pairs, "a list of entries and values"},
+    {RULE_END},
+};
+
+/* RFC 9208 section 7 */
+const struct rule imap_rules_getquota[] = {{RULE_ASTRING, 0, NULL, "a quota root"}, {RULE_END}};
+static const struct rule quota_resource[] = {
+    {RULE_ATOM, 0, NULL, "a resource"},
+    {RULE_NUMBER64, 0, NULL, "a limit"},
+    {RULE_END},
+};
+static const struct rule quota_resources[] = {
+    {RULE_GROUP, RULE_OPTIONAL | RULE_MANY, quota_resource},
+    {RULE_END},
+};
+const struct rule imap_rules_setquota[] = {
+    {RULE_ASTRING, 0, NULL, "a quota root"},
+    {RULE_LIST, 0, quota_resources, "a list of limits"},
+    {RULE_END},
+};
+
 /* RFC 5258 section 6 */
 static const struct word list_select_words[] = {
     {"SUBSCRIBED", LIST_SUBSCRIBED}, {"SPECIAL-USE", LIST_SPECIAL_USE}, /* RFC 6154 section 5.2 */
@@ -133,11 +205,16 @@ static const struct rule list_select[] = {
     {RULE_WORD, RULE_OPTIONAL | RULE_MANY, list_select_words, "LIST selection option"},
     {RULE_END},
 };
+static const struct rule list_metadata[] = {
+    {RULE_CHOICE, 0, metadata_entries, "entries"},
+    {RULE_END},
+};
 static const struct word list_return_words[] = {
     {"SUBSCRIBED", LIST_SUBSCRIBED},
     {"CHILDREN", LIST_CHILDREN},
     {"SPECIAL-USE", LIST_SPECIAL_USE},
-    {"STATUS", LIST_STATUS, status_list}, /* RFC 5819 */
+    {"STATUS", LIST_STATUS, status_list},       /* RFC 5819 */
+    {"METADATA", LIST_METADATA, list_metadata}, /* RFC 9590 */
     {NULL},
 };
 static const struct rule list_return_inner[] = {

@@ -25,7 +25,7 @@ enum rule_kind {
     RULE_ASTRING,   /* text */
     RULE_STRING,    /* text: quoted or literal */
     RULE_NSTRING,   /* text; NIL: text.p is NULL */
-    RULE_MAILBOX,   /* text: UTF-8, INBOX in upper case; `malformed` if no modified UTF-7 */
+    RULE_MAILBOX,   /* text: UTF-8 in NFC, INBOX in upper case; `malformed` if no modified UTF-7 */
     RULE_PATTERN,   /* list-mailbox; text: UTF-8 with its wildcards; `malformed` */
     RULE_BASE64,    /* text as it came; "=" is the empty one (RFC 4959) */
     RULE_NUMBER,    /* number: 32 bits */
@@ -42,6 +42,9 @@ enum rule_kind {
     RULE_CLOSE,     /* ")" of a list that was opened before a streamed literal */
     RULE_WORD,      /* word: the value of the row; items: what its rules gave */
     RULE_LIST,      /* "(" rules ")"; items */
+    RULE_ATTRIBUTE, /* text: "\\" and an atom, as "\Sent" */
+    RULE_VALUE,     /* text: quoted, literal or literal8 (RFC 3516); NIL: text.p is NULL */
+    RULE_GROUP,     /* rules one after the other, as of RULE_MANY pairs; items */
     RULE_CHOICE,    /* the first of the rules that can begin here; gives that one's node */
 };
 
@@ -57,7 +60,7 @@ enum { /* flags of a rule */
 struct rule {
     enum rule_kind kind;
     unsigned flags;
-    const void *of;   /* WORD: struct word[]; LIST, CHOICE: struct rule[] */
+    const void *of;   /* WORD: struct word[]; LIST, GROUP, CHOICE: struct rule[] */
     const char *what; /* for people: "user name" */
 };
 
@@ -92,6 +95,8 @@ struct arg {
     bool binary;         /* STREAM: a literal8 (RFC 3516 section 7) */
     int word;            /* WORD */
     struct slice text;
+    struct slice
+        given; /* MAILBOX, PATTERN: as the client wrote it: INBOX in any case, not in NFC */
     struct arg *items;
     size_t n; /* items */
     union {
@@ -273,14 +278,19 @@ enum list_word {
     LIST_RECURSIVEMATCH,
     LIST_CHILDREN,
     LIST_STATUS,
+    LIST_METADATA,
     LIST_RETURN,
 };
+
+enum metadata_word { METADATA_MAXSIZE = 1, METADATA_DEPTH };
+enum metadata_depth { DEPTH_0, DEPTH_1, DEPTH_INFINITY };
 
 enum { SELECT_CONDSTORE = 1, SELECT_QRESYNC, CREATE_USE = 1, APPEND_UTF8 = 1 };
 
 extern const struct rule imap_rules_none[], imap_rules_login[], imap_rules_authenticate[],
     imap_rules_id[], imap_rules_enable[], imap_rules_mailbox[], imap_rules_select[],
     imap_rules_create[], imap_rules_rename[], imap_rules_list[], imap_rules_lsub[],
-    imap_rules_status[], imap_rules_append[], imap_rules_replace[], imap_rules_append_more[],
+    imap_rules_status[], imap_rules_getmetadata[], imap_rules_setmetadata[], imap_rules_getquota[],
+    imap_rules_setquota[], imap_rules_append[], imap_rules_replace[], imap_rules_append_more[],
     imap_rules_set[], imap_rules_fetch[], imap_rules_store[], imap_rules_search[],
     imap_rules_sort[], imap_rules_thread[], imap_rules_copy[];

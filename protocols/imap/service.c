@@ -54,6 +54,8 @@ struct session_service *imap_service_new(const struct imap_settings *settings, s
     struct imap_service *service = NEW(struct imap_service);
 
     service->settings = *settings;
+    service->settings.comment = mem_strdup(settings->comment ? settings->comment : "");
+    service->settings.admin = mem_strdup(settings->admin ? settings->admin : "");
     service->mail = mail;
     service->auth = auth;
     service->after_login = limits_of(settings);
@@ -75,6 +77,11 @@ struct session_service *imap_service_new(const struct imap_settings *settings, s
 
 void imap_service_free(struct session_service *service)
 {
-    if (service)
-        free(service->context);
+    struct imap_service *s = service ? service->context : NULL;
+
+    if (!s)
+        return;
+    free((char *)s->settings.comment);
+    free((char *)s->settings.admin);
+    free(s);
 }

@@ -209,6 +209,9 @@ static void say_modseq(struct imap *im)
 
 static void answer(struct imap *im)
 {
+    /* a NOOP without a mailbox asks for what else is new */
+    if (im->cmd.next != PHASE_CLOSED)
+        imap_metadata_tell(im, im->cmd.row->flags & CMD_PRESENT && !im->view);
     say_modseq(im);
     imap_reply(im, &im->cmd, im->cmd.result);
     end_command(im);
@@ -560,6 +563,7 @@ static void imap_free(struct session *s)
     sasl_free(im->sasl);
     command_done(&im->cmd);
     view_free(im->view);
+    imap_metadata_forget(im);
     uidset_done(&im->saved);
     free(im->binary);
     if (im->account)
