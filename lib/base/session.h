@@ -67,6 +67,7 @@ struct session_want {
     bool output;         /* step again (SESSION_DRAINED) once `out` is sent */
     bool hint;           /* step again (SESSION_HINT) after a wake() */
     bool starttls;       /* when `out` is sent: drop unread input, shake hands, SESSION_TLS */
+    bool compress;       /* when `out` is sent: DEFLATE both ways (RFC 4978); cleared by the pump */
     bool close;          /* when `out` is sent: close */
     bool busy;           /* inside a command: a shutdown waits for its end, up to a limit */
     size_t input_max;    /* `in` never holds more than this */

@@ -29,13 +29,15 @@
 #include "lib/base/mem.h"
 #include "lib/net/inside.h"
 #include "lib/net/proxy.h"
+#include "lib/net/squeeze.h"
 
-#define OUT_HIGH       ((size_t)64 << 10) /* unread output beyond which no input is worked on */
-#define READS_PER_TURN 8                  /* then others on the loop have their turn */
-#define LINGER_INPUT   ((size_t)1 << 20)  /* bytes thrown away at most */
-#define LINGER_MS      2000
-#define DRAIN_TICK_MS  100
-#define DRAIN_TICK_MIN 64 /* connections told in a tick at least */
+#define OUT_HIGH        ((size_t)64 << 10) /* unread output beyond which no input is worked on */
+#define READS_PER_TURN  8                  /* then others on the loop have their turn */
+#define LINGER_INPUT    ((size_t)1 << 20)  /* bytes thrown away at most */
+#define LINGER_MS       2000
+#define DRAIN_TICK_MS   100
+#define DRAIN_TICK_MIN  64   /* connections told in a tick at least */
+#define SQUEEZE_REST_MS 3000 /* without bytes; then compression gives its memory back */
 
 enum conn_state { CONN_PROXY, CONN_HANDSHAKE, CONN_OPEN, CONN_LINGER, CONN_DEAD, CONN_STATES_ };
 
@@ -53,8 +55,12 @@ struct conn {
     struct session_peer *peer;       /* until the session has its copy */
     enum conn_state state;
 
+    struct squeeze *squeeze; /* NULL: no compression */
+    struct buf packed;       /* session->out compressed; the worker does that */
+    int64_t squeezed_ms;     /* when bytes went through it last */
+
     unsigned events;       /* noted since the last step */
-    size_t out_sent;       /* bytes of session->out that are gone */
+    size_t out_sent;       /* bytes of the output that are gone */
     int64_t started_ms;    /* the connection */
     int64_t since_ms;      /* the state */
     int64_t progress_ms;   /* output moved, or began to wait */
@@ -111,9 +117,15 @@ static void break_conn(struct conn *c, const char *reason)
     c->broken = true;
 }
 
+/* What goes to the client. */
+static struct buf *output(struct conn *c)
+{
+    return c->squeeze ? &c->packed : &c->session->out;
+}
+
 static size_t pending(const struct conn *c)
 {
-    return c->session->out.n - c->out_sent;
+    return output((struct conn *)c)->n - c->out_sent;
 }
 
 static size_t input_room(const struct session *s)
@@ -161,6 +173,8 @@ static void bury(struct loop_task *task)
     TAILQ_REMOVE(&c->shard->conns, c, link);
     c->shard->conns_n--;
     loop_timer_done(&c->timer);
+    squeeze_free(c->squeeze);
+    buf_done(&c->packed);
     free(c->peer);
     free(c);
     atomic_fetch_sub(&l->open, 1);
@@ -228,6 +242,17 @@ static void turn_linger(struct conn *c)
 
 /* ---- Steps ---- */
 
+static void squeeze_output(struct conn *c)
+{
+    struct session *s = c->session;
+
+    squeeze_write(c->squeeze, buf_slice(&s->out), &c->packed);
+    if (s->want.output)
+        buf_reset(&s->out, SESSION_SLICE * 2);
+    else
+        buf_done(&s->out);
+}
+
 static void run_step(struct pool_job *job)
 {
     struct conn *c = CONTAINER_OF(job, struct conn, job);
@@ -235,6 +260,8 @@ static void run_step(struct pool_job *job)
     unsigned events = c->events;
 
     c->session->ops->step(c->session, events);
+    if (c->squeeze)
+        squeeze_output(c);
     loop_post(loop, &c->done_task); /* from here on it is the loop's */
 }
 
@@ -251,7 +278,7 @@ static void step_done(struct loop_task *task)
     if (s->in.n == 0)
         buf_done(&s->in);
     if (pending(c) > 0)
-        c->progress_ms = clock_mono_ms();
+        c->progress_ms = c->squeezed_ms = clock_mono_ms();
     turn(c);
 }
 
@@ -260,7 +287,7 @@ static void start_step(struct conn *c, unsigned events)
     struct session *s = c->session;
 
     if (c->out_sent > 0) { /* step appends to what is left, and may look at it */
-        buf_consume(&s->out, c->out_sent);
+        buf_consume(output(c), c->out_sent);
         c->out_sent = 0;
     }
     c->events = events;
@@ -285,10 +312,10 @@ static void session_wake(struct session *s)
 
 static void flush_output(struct conn *c)
 {
-    struct session *s = c->session;
+    struct buf *out = output(c);
 
     while (pending(c) > 0 && c->wire.writable && !c->broken) {
-        ssize_t n = wire_write(&c->wire, s->out.p + c->out_sent, pending(c));
+        ssize_t n = wire_write(&c->wire, out->p + c->out_sent, pending(c));
 
         if (n == WIRE_BROKEN)
             break_conn(c, "broken");
@@ -302,18 +329,20 @@ static void flush_output(struct conn *c)
     if (pending(c) > 0 && !c->broken)
         return;
     c->out_sent = 0;
-    if (s->want.output && !c->broken)
-        buf_reset(&s->out, SESSION_SLICE * 2);
+    if (c->session->want.output && !c->broken)
+        buf_reset(out, SESSION_SLICE * 2);
     else
-        buf_done(&s->out);
+        buf_done(out);
 }
 
 static bool may_read(const struct conn *c)
 {
     const struct session_want *want = &c->session->want;
 
-    return want->input && !want->starttls && !want->close && !c->eof && !c->broken &&
-           c->wire.readable && input_room(c->session) > 0 && pending(c) <= OUT_HIGH;
+    bool more = (c->squeeze && squeeze_waits(c->squeeze)) || (c->wire.readable && !c->eof);
+
+    return more && want->input && !want->starttls && !want->compress && !want->close &&
+           !c->broken && input_room(c->session) > 0 && pending(c) <= OUT_HIGH;
 }
 
 static void note_input(struct conn *c, const uint8_t *p, size_t n)
@@ -324,6 +353,23 @@ static void note_input(struct conn *c, const uint8_t *p, size_t n)
     COUNT(net_of(c), bytes_in, n);
 }
 
+/* As wire_read, through the expander; 0: nothing yet. Nothing is read before all is expanded that
+ * was, so what waits is one read at most, however much it becomes. */
+static ssize_t read_squeezed(struct conn *c, uint8_t *to, size_t n)
+{
+    ssize_t got;
+
+    if (!squeeze_waits(c->squeeze)) {
+        got = wire_read(&c->wire, to, LOOP_SCRATCH);
+        if (got <= 0)
+            return got;
+        squeeze_feed(c->squeeze, slice_of(to, (size_t)got));
+        c->squeezed_ms = clock_mono_ms();
+    }
+    got = squeeze_read(c->squeeze, to, n);
+    return got >= 0 ? got : WIRE_BROKEN;
+}
+
 /* Through the loop's scratch buffer, so that an idle connection holds no room for bytes that have
  * not come. */
 static void read_input(struct conn *c)
@@ -331,10 +377,14 @@ static void read_input(struct conn *c)
     uint8_t *scratch = loop_scratch(c->shard->loop);
 
     for (int i = 0; i < READS_PER_TURN && may_read(c); i++) {
-        ssize_t n = wire_read(&c->wire, scratch, MIN(input_room(c->session), LOOP_SCRATCH));
+        size_t room = MIN(input_room(c->session), LOOP_SCRATCH);
+        ssize_t n =
+            c->squeeze ? read_squeezed(c, scratch, room) : wire_read(&c->wire, scratch, room);
 
         if (n > 0)
             note_input(c, scratch, (size_t)n);
+        else if (n == 0)
+            continue;
         else if (n == WIRE_EOF)
             c->eof = true;
         else if (n == WIRE_BROKEN)
@@ -417,13 +467,38 @@ static void begin_starttls(struct conn *c)
         log_text(LOG_WARN_, "starttls_injection", "session %llu: %zu bytes after STARTTLS",
                  (unsigned long long)s->id, s->in.n);
         break_conn(c, "plain text after STARTTLS");
-    } else if (!tls || c->wire.ssl || wire_start_tls(&c->wire, tls) < 0) {
+    } else if (!tls || c->wire.ssl || c->squeeze || wire_start_tls(&c->wire, tls) < 0) {
         break_conn(c, "no TLS here");
     } else {
         buf_done(&s->in);
         c->wire.readable = c->wire.writable = true;
         set_state(c, CONN_HANDSHAKE);
     }
+}
+
+/* RFC 4978 section 3: both directions change behind the tagged OK. What the client has sent already
+ * can only be compressed. */
+static void begin_compress(struct conn *c)
+{
+    struct session *s = c->session;
+
+    c->squeeze = squeeze_new();
+    c->packed = buf_make(s->out.max);
+    squeeze_feed(c->squeeze, buf_slice(&s->in));
+    buf_done(&s->in);
+    s->want.compress = false;
+}
+
+/* Whether the compression has nothing to do; else when that is to be looked at again. */
+static bool rest_squeeze(struct conn *c, int64_t now, int64_t *ret_at)
+{
+    if (!c->squeeze || !squeeze_is_awake(c->squeeze))
+        return false;
+    *ret_at = c->squeezed_ms + SQUEEZE_REST_MS;
+    if (now < *ret_at)
+        return true;
+    squeeze_rest(c->squeeze);
+    return false;
 }
 
 static void arm_timer(struct conn *c)
@@ -441,6 +516,8 @@ static void arm_timer(struct conn *c)
         at = c->shutdown_ms + settings->drain_busy_ms;
         due = due ? MIN(due, at) : at;
     }
+    if (rest_squeeze(c, clock_mono_ms(), &at))
+        due = due ? MIN(due, at) : at;
     loop_timer_set(&c->timer, due);
 }
 
@@ -486,8 +563,11 @@ static void turn_open(struct conn *c)
         turn(c);
         return;
     }
+    if (c->session->want.compress && pending(c) == 0 && !c->broken)
+        begin_compress(c);
     read_input(c);
-    if (!(c->session->want.close || c->session->want.starttls) || c->broken) {
+    if (!(c->session->want.close || c->session->want.starttls || c->session->want.compress) ||
+        c->broken) {
         if (choose_events(c, now, &events)) {
             start_step(c, events);
             return;

@@ -12,6 +12,8 @@ int cmd_starttls(struct imap *im, struct command *cmd)
 {
     if (im->s.peer.tls)
         return imap_bad(cmd, "TLS is active already");
+    if (im->compressed)
+        return imap_bad(cmd, "Compression is active, and TLS belongs below it");
     if (!im->service->settings.starttls)
         return imap_bad(cmd, "TLS is not offered here");
     cmd->next = PHASE_TLS;

@@ -50,6 +50,18 @@ static void enable_rev2(struct imap *im)
     im->enabled |= ENABLED_REV2;
 }
 
+/* RFC 4978 section 3: BAD where COMPRESS is active already. */
+int cmd_compress(struct imap *im, struct command *cmd)
+{
+    if (im->compressed) {
+        cmd->code = "COMPRESSIONACTIVE";
+        return imap_bad(cmd, "DEFLATE is active already");
+    }
+    im->compressed = im->compress_now = true;
+    cmd->text = "DEFLATE active";
+    return 0;
+}
+
 /* Capabilities that ENABLE knows (RFC 5161: unknown ones are ignored). */
 static const struct {
     const char *name;

@@ -41,6 +41,8 @@ const struct command_row imap_commands[] = {
     {"SETQUOTA", IMAP_IN, 0, imap_rules_setquota, cmd_setquota, "9208 4.1.3", "QUOTASET"},
     {"APPEND", IMAP_IN, 0, imap_rules_append, cmd_append, "3501 6.3.11, 3502", "MULTIAPPEND"},
     {"NAMESPACE", IMAP_IN, 0, imap_rules_none, cmd_namespace, "2342", "NAMESPACE"},
+    {"COMPRESS", IMAP_IN, CMD_QUIET | CMD_ALONE, imap_rules_compress, cmd_compress, "4978 3",
+     "COMPRESS=DEFLATE"},
     {"IDLE", IMAP_IN, CMD_PRESENT, imap_rules_none, cmd_idle, "2177", "IDLE"},
 
     {"CHECK", IMAP_SELECTED, CMD_PRESENT | CMD_PIECES, imap_rules_none, cmd_noop, "3501 6.4.1",

@@ -129,8 +129,9 @@ struct imap {
     enum imap_phase phase;
     struct parser parser;
     struct command cmd;
-    bool shutdown; /* say BYE when the command is done */
-    bool bye;      /* close when the command is answered */
+    bool shutdown;                 /* say BYE when the command is done */
+    bool bye;                      /* close when the command is answered */
+    bool compressed, compress_now; /* COMPRESS is active; is to begin behind this step's output */
     unsigned bad_in_a_row, failed_logins;
     unsigned enabled;    /* enum imap_enabled */
     int64_t deadline_ms; /* of the login or of idling */
@@ -286,6 +287,7 @@ int cmd_login(struct imap *im, struct command *cmd);
 int cmd_authenticate(struct imap *im, struct command *cmd);
 int cmd_authenticate_line(struct imap *im, struct command *cmd, struct slice line);
 int cmd_starttls(struct imap *im, struct command *cmd);
+int cmd_compress(struct imap *im, struct command *cmd);
 int cmd_unauthenticate(struct imap *im, struct command *cmd);
 
 int cmd_capability(struct imap *im, struct command *cmd);

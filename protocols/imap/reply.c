@@ -120,7 +120,7 @@ static void write_login_capabilities(const struct imap *im, struct buf *out)
     const char *mechanisms[SASL_MECHANISMS_MAX];
     size_t n = sasl_mechanisms(im->service->auth, &im->s.peer, mechanisms);
 
-    if (im->service->settings.starttls && !im->s.peer.tls)
+    if (im->service->settings.starttls && !im->s.peer.tls && !im->compressed)
         buf_add_str(out, " STARTTLS");
     if (!auth_plaintext_allowed(im->service->auth, &im->s.peer))
         buf_add_str(out, " LOGINDISABLED");

@@ -37,6 +37,12 @@ const struct rule imap_rules_enable[] = {
     {RULE_END},
 };
 
+static const struct word compress_words[] = {{"DEFLATE", 0}, {NULL}};
+const struct rule imap_rules_compress[] = {
+    {RULE_WORD, 0, compress_words, "compression mechanism"},
+    {RULE_END},
+};
+
 /* --- mailboxes ---------------------------------------------------------------------------------
  */
 

@@ -293,4 +293,4 @@ extern const struct rule imap_rules_none[], imap_rules_login[], imap_rules_authe
     imap_rules_status[], imap_rules_getmetadata[], imap_rules_setmetadata[], imap_rules_getquota[],
     imap_rules_setquota[], imap_rules_append[], imap_rules_replace[], imap_rules_append_more[],
     imap_rules_set[], imap_rules_fetch[], imap_rules_store[], imap_rules_search[],
-    imap_rules_sort[], imap_rules_thread[], imap_rules_copy[];
+    imap_rules_sort[], imap_rules_thread[], imap_rules_copy[], imap_rules_compress[];

@@ -525,6 +525,7 @@ static void set_want(struct imap *im)
         .output = row->output || (im->phase == PHASE_IDLE && im->idle_more),
         .hint = row->hint,
         .starttls = im->phase == PHASE_TLS,
+        .compress = im->compress_now,
         .close = im->phase == PHASE_CLOSED,
         .busy = row->busy,
         .input_max = im->parser.mode == PARSER_BYTES ? LITERAL_INPUT : im->parser.limits->command,
@@ -542,6 +543,7 @@ static void imap_step(struct session *s, unsigned events)
 {
     struct imap *im = (struct imap *)s;
 
+    im->compress_now = false;
     if (events & SESSION_SHUTDOWN)
         im->shutdown = true;
     if (events & SESSION_TLS && im->phase == PHASE_TLS)
