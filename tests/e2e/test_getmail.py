@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MPL-2.0
-"""Programs that only fetch: fetchmail and getmail. Each message comes once, with its bytes, whether it
+"""Programs that only fetch: fetchmail, getmail and fdm. Each message comes once, with its bytes, whether it
 stays at the server or is taken away; what comes in between is not lost. mpop speaks POP3 only (it says
 so itself), so it waits for that."""
+import os
 import pathlib
+import pwd
 import re
 import subprocess
 import threading
@@ -183,6 +185,40 @@ def test_getmail_takes_each_message_once(store):
             check(subjects(taking.texts()) == sorted([b'listed', b'm1', b'm2', b'm3', b'm4', b'm5']),
                   'another one gets all')
             check(imap.select()[1] == [b'0'] and imap.select('Lists')[1] == [b'0'], 'and takes them')
+
+
+class Fdm(Fetcher):
+    def __init__(self, eider, account, more):
+        super().__init__(eider, 'fdm')
+        (self.home / 'conf').write_text(f'''
+set lock-file "{self.home}/lock"
+set default-user "{pwd.getpwuid(os.getuid()).pw_name}"
+account "far" imap server "127.0.0.1" port {eider.imap_port} user "{account.login}"
+    pass "{account.password}" folders {{ "INBOX" "Lists" }} {more}
+action "out" pipe "{self.home}/mda"
+match all action "out"
+''')
+        (self.home / 'conf').chmod(0o600)
+
+    def fetch(self):
+        return run(['fdm', '-v', '-f', str(self.home / 'conf'), 'fetch'], self.home)
+
+
+def test_fdm_takes_them_away(store):
+    with Eider(store) as eider:
+        anna = eider.account('anna@example.org')
+        with eider.imap(anna) as imap:
+            imap.create('Lists')
+            imap.append('Lists', None, None, message(b'listed'))
+            for i in range(3):
+                eider.deliver(anna.login, message(b'm%d' % i, b'line %d\r\n' % i * (1 + 300 * i)))
+            taking = Fdm(eider, anna, '')
+            taking.fetch()
+            check(subjects(taking.texts()) == [b'listed', b'm0', b'm1', b'm2'], 'each once')
+            check(imap.select()[1] == [b'0'] and imap.select('Lists')[1] == [b'0'], 'none is left')
+            eider.deliver(anna.login, message(b'm3'))
+            taking.fetch()
+            check(subjects(taking.texts()) == [b'listed', b'm0', b'm1', b'm2', b'm3'], 'what is new')
 
 
 if __name__ == '__main__':
