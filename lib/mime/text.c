@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unicode/uchar.h>
 #include <unicode/unorm2.h>
+#include <unicode/uversion.h>
 
 #include "lib/base/codec.h"
 #include "lib/base/mem.h"
@@ -16,7 +17,18 @@
 
 #define KEYS_MAX       64
 #define WINDOW         16384
+#define TEXT_RULES     1  /* count up when something here changes what is found */
 #define DECOMPOSED_MAX 32 /* UTF-16 units that one character becomes; the longest takes 18 */
+
+struct text_walk {
+    struct mime_parser *parser;
+    struct text_sink sink;
+    struct buf window, octets, utf8;
+    enum text_where where;        /* what is in the window */
+    const struct mime_part *part; /* whose body is being read */
+    struct transfer transfer;
+    struct charset *cs;
+};
 
 struct key {
     struct buf text; /* mapped */
@@ -24,16 +36,10 @@ struct key {
 };
 
 struct text_search {
-    struct mime_parser *parser;
+    struct text_walk *walk;
     struct key keys[KEYS_MAX];
     size_t n, longest;
     uint64_t found, all;
-
-    struct buf window, octets, utf8;
-    enum text_where where;        /* what is in the window */
-    const struct mime_part *part; /* whose body is being read */
-    struct transfer transfer;
-    struct charset *cs;
 };
 
 static void casemap_other(struct buf *out, uint32_t c)
@@ -102,129 +108,196 @@ bool text_field_contains(struct slice value, struct slice key_utf8)
     return found;
 }
 
-static void window_look(struct text_search *t)
-{
-    struct slice window = buf_slice(&t->window);
-    size_t keep = t->longest > 0 ? t->longest - 1 : 0;
+/* --- the walk --------------------------------------------------------------------------------- */
 
-    for (size_t i = 0; i < t->n; i++) {
-        if ((t->keys[i].where & t->where) && !(t->found >> i & 1) &&
-            slice_search(window, buf_slice(&t->keys[i].text)) >= 0)
-            t->found |= (uint64_t)1 << i;
-    }
-    if (window.n > keep)
-        buf_consume(&t->window, window.n - keep);
+static bool walk_done(const struct text_walk *w)
+{
+    return w->sink.done && w->sink.done(w->sink.ctx);
 }
 
-static void window_end(struct text_search *t)
+static void window_look(struct text_walk *w)
 {
-    window_look(t);
-    t->window.n = 0;
+    size_t keep = w->sink.look(w->sink.ctx, w->where, buf_slice(&w->window), false);
+
+    if (w->window.n > keep)
+        buf_consume(&w->window, w->window.n - keep);
 }
 
-static void body_add(struct text_search *t, bool last)
+static void window_end(struct text_walk *w)
 {
-    charset_to_utf8(t->cs, &t->utf8, buf_slice(&t->octets), last);
-    text_casemap(&t->window, buf_slice(&t->utf8));
-    t->octets.n = t->utf8.n = 0;
+    w->sink.look(w->sink.ctx, w->where, buf_slice(&w->window), true);
+    w->window.n = 0;
+}
+
+static void body_add(struct text_walk *w, bool last)
+{
+    charset_to_utf8(w->cs, &w->utf8, buf_slice(&w->octets), last);
+    text_casemap(&w->window, buf_slice(&w->utf8));
+    w->octets.n = w->utf8.n = 0;
     if (last)
-        window_end(t);
-    else if (t->window.n >= WINDOW)
-        window_look(t);
+        window_end(w);
+    else if (w->window.n >= WINDOW)
+        window_look(w);
 }
 
-static void body_end(struct text_search *t)
+static void body_end(struct text_walk *w)
 {
-    if (!t->part)
+    if (!w->part)
         return;
-    transfer_end(&t->transfer, &t->octets);
-    body_add(t, true);
-    charset_close(t->cs);
-    t->cs = NULL;
-    t->part = NULL;
+    transfer_end(&w->transfer, &w->octets);
+    body_add(w, true);
+    charset_close(w->cs);
+    w->cs = NULL;
+    w->part = NULL;
 }
 
-static void body_begin(struct text_search *t, const struct mime_part *part)
+static void body_begin(struct text_walk *w, const struct mime_part *part)
 {
     const struct mime_param *charset = mime_param_find(&part->params, S("charset"));
 
-    t->part = part;
-    t->where = TEXT_BODIES;
-    t->window.n = 0;
-    transfer_begin(&t->transfer, part->encoding);
-    t->cs = charset_open(charset ? charset->value : S("us-ascii"));
+    w->part = part;
+    w->where = TEXT_BODIES;
+    w->window.n = 0;
+    transfer_begin(&w->transfer, part->encoding);
+    w->cs = charset_open(charset ? charset->value : S("us-ascii"));
 }
 
 static void on_header(void *ctx, const struct mime_part *part)
 {
-    struct text_search *t = ctx;
+    struct text_walk *w = ctx;
     struct header_reader r = header_reader_of(part->header);
     struct header_field f;
 
-    body_end(t);
-    t->where = TEXT_HEADERS;
-    t->window.n = 0;
-    while (header_next(&r, &f) && !text_search_done(t)) {
-        t->utf8.n = 0;
-        buf_add_slice(&t->utf8, f.name);
+    body_end(w);
+    if (!(w->sink.where & TEXT_HEADERS))
+        return;
+    w->where = TEXT_HEADERS;
+    w->window.n = 0;
+    while (header_next(&r, &f) && !walk_done(w)) {
+        w->utf8.n = 0;
+        buf_add_slice(&w->utf8, f.name);
         if (f.name.n > 0)
-            buf_add_str(&t->utf8, ": ");
-        header_decode(&t->utf8, f.value);
-        buf_add_str(&t->utf8, "\r\n");
-        text_casemap(&t->window, buf_slice(&t->utf8));
-        if (t->window.n >= WINDOW)
-            window_look(t);
+            buf_add_str(&w->utf8, ": ");
+        header_decode(&w->utf8, f.value);
+        buf_add_str(&w->utf8, "\r\n");
+        text_casemap(&w->window, buf_slice(&w->utf8));
+        if (w->window.n >= WINDOW)
+            window_look(w);
     }
-    t->utf8.n = 0;
-    window_end(t);
+    w->utf8.n = 0;
+    window_end(w);
 }
 
 static void on_bytes(void *ctx, const struct mime_part *part, enum mime_bytes kind, struct slice s)
 {
-    struct text_search *t = ctx;
+    struct text_walk *w = ctx;
 
     if (kind != MIME_BYTES_BODY) {
-        body_end(t);
+        body_end(w);
         return;
     }
-    if (!part->is_text && !slice_ieq(part->type, S("message")))
+    if (!(w->sink.where & TEXT_BODIES) || (!part->is_text && !slice_ieq(part->type, S("message"))))
         return;
-    if (t->part != part) {
-        body_end(t);
-        body_begin(t, part);
+    if (w->part != part) {
+        body_end(w);
+        body_begin(w, part);
     }
     for (struct slice some; s.n > 0; s = slice_skip(s, some.n)) {
         some = slice_sub(s, 0, WINDOW);
-        transfer_feed(&t->transfer, &t->octets, some);
-        body_add(t, false);
+        transfer_feed(&w->transfer, &w->octets, some);
+        body_add(w, false);
     }
+}
+
+struct text_walk *text_walk_new(const struct text_sink *sink)
+{
+    struct text_walk *w = NEW(struct text_walk);
+    struct mime_sink mime = {.ctx = w, .header = on_header, .bytes = on_bytes};
+
+    w->sink = *sink;
+    w->window = w->octets = w->utf8 = buf_make(BUF_MAX_DEFAULT);
+    w->parser = mime_parser_new(NULL, &mime);
+    return w;
+}
+
+void text_walk_feed(struct text_walk *w, struct slice message_bytes)
+{
+    if (!walk_done(w))
+        mime_parser_feed(w->parser, message_bytes);
+}
+
+void text_walk_finish(struct text_walk *w)
+{
+    if (!walk_done(w))
+        mime_parser_finish(w->parser);
+    body_end(w);
+}
+
+void text_walk_free(struct text_walk *w)
+{
+    if (!w)
+        return;
+    if (w->cs)
+        charset_close(w->cs);
+    mime_parser_free(w->parser);
+    buf_done(&w->window);
+    buf_done(&w->octets);
+    buf_done(&w->utf8);
+    free(w);
+}
+
+uint32_t text_version(void)
+{
+    UVersionInfo icu;
+
+    u_getVersion(icu);
+    return (uint32_t)TEXT_RULES << 24 | (uint32_t)icu[0] << 16 | (uint32_t)icu[1] << 8 | icu[2];
+}
+
+/* --- searching -------------------------------------------------------------------------------- */
+
+static size_t search_look(void *ctx, enum text_where where, struct slice text, bool last)
+{
+    struct text_search *t = ctx;
+
+    (void)last;
+    for (size_t i = 0; i < t->n; i++) {
+        if ((t->keys[i].where & where) && !(t->found >> i & 1) &&
+            slice_search(text, buf_slice(&t->keys[i].text)) >= 0)
+            t->found |= (uint64_t)1 << i;
+    }
+    return t->longest > 0 ? t->longest - 1 : 0;
+}
+
+static bool search_done(void *ctx)
+{
+    return text_search_done(ctx);
 }
 
 struct text_search *text_search_new(const struct slice *keys, const enum text_where *where,
                                     size_t n)
 {
     struct text_search *t = NEW(struct text_search);
-    struct mime_sink sink = {.ctx = t, .header = on_header, .bytes = on_bytes};
+    struct text_sink sink = {.ctx = t, .look = search_look, .done = search_done};
 
     t->n = MIN(n, (size_t)KEYS_MAX);
     t->all = t->n == 64 ? UINT64_MAX : ((uint64_t)1 << t->n) - 1;
-    t->window = t->octets = t->utf8 = buf_make(BUF_MAX_DEFAULT);
     for (size_t i = 0; i < t->n; i++) {
         t->keys[i].text = buf_make(BUF_MAX_DEFAULT);
         t->keys[i].where = where[i];
+        sink.where |= where[i];
         text_casemap(&t->keys[i].text, keys[i]);
         t->longest = MAX(t->longest, t->keys[i].text.n);
         if (t->keys[i].text.n == 0)
             t->found |= (uint64_t)1 << i;
     }
-    t->parser = mime_parser_new(NULL, &sink);
+    t->walk = text_walk_new(&sink);
     return t;
 }
 
 void text_search_feed(struct text_search *t, struct slice message_bytes)
 {
-    if (!text_search_done(t))
-        mime_parser_feed(t->parser, message_bytes);
+    text_walk_feed(t->walk, message_bytes);
 }
 
 bool text_search_done(const struct text_search *t)
@@ -234,9 +307,7 @@ bool text_search_done(const struct text_search *t)
 
 uint64_t text_search_finish(struct text_search *t)
 {
-    if (!text_search_done(t))
-        mime_parser_finish(t->parser);
-    body_end(t);
+    text_walk_finish(t->walk);
     return t->found;
 }
 
@@ -244,13 +315,8 @@ void text_search_free(struct text_search *t)
 {
     if (!t)
         return;
-    if (t->cs)
-        charset_close(t->cs);
-    mime_parser_free(t->parser);
+    text_walk_free(t->walk);
     for (size_t i = 0; i < t->n; i++)
         buf_done(&t->keys[i].text);
-    buf_done(&t->window);
-    buf_done(&t->octets);
-    buf_done(&t->utf8);
     free(t);
 }

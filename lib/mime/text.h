@@ -22,6 +22,27 @@ enum text_where {
     TEXT_BODIES = 2,  /* bodies of text/ and message/ parts, decoded; no header fields */
 };
 
+/* The mapped texts of a message, as searching compares them. Who makes an index of messages takes
+ * it from here, so that the two cannot differ. */
+struct text_sink {
+    void *ctx;
+    unsigned where; /* enum text_where: what is wanted; the rest is not even decoded */
+    /* A stretch of text, as far as it is known; a match never goes over from one stretch to the
+     * next. Gives how many octets at its end shall come again in front of what follows. `last`: it
+     * ends here, nothing comes again. */
+    size_t (*look)(void *ctx, enum text_where where, struct slice text, bool last);
+    /* No more is wanted; may be NULL. */
+    bool (*done)(void *ctx);
+};
+struct text_walk;
+struct text_walk *text_walk_new(const struct text_sink *sink);
+void text_walk_feed(struct text_walk *w, struct slice message_bytes);
+void text_walk_finish(struct text_walk *w); /* once, at the end */
+void text_walk_free(struct text_walk *w);   /* NULL is fine */
+/* Changes whenever the mapped text of some message may: with this library's rules and with ICU's
+ * version. A later version has a higher number. */
+uint32_t text_version(void);
+
 struct text_search;
 
 /* keys: UTF-8, not mapped yet; where[i] says where key i is looked for (IMAP BODY: TEXT_BODIES,
