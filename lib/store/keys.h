@@ -10,6 +10,9 @@ struct key8 {
 struct key16 {
     uint8_t b[16];
 };
+struct key20 {
+    uint8_t b[20];
+};
 struct key28 {
     uint8_t b[28];
 };
@@ -46,6 +49,16 @@ static inline struct key28 key_segment(uint64_t account, uint64_t mailbox, uint3
     put_be64(k.b + 8, mailbox);
     put_be32(k.b + 16, uid);
     put_be64(k.b + 20, seq);
+    return k;
+}
+
+static inline struct key20 key_textindex(uint64_t account, uint32_t part, uint64_t segment)
+{
+    struct key20 k;
+
+    put_be64(k.b, account);
+    put_be32(k.b + 8, part);
+    put_be64(k.b + 12, segment);
     return k;
 }
 

@@ -5,8 +5,8 @@
  * because it is sent as Timestamp(0, 0), at a change by $currentDate. Such a timestamp is a tick of
  * the server's logical clock, so no other write has it: its 64 bits are the document's version and
  * the guard of updates, its seconds are the store time at which the document was stored. The store
- * time of a reply is its operationTime. Log, messages, blobs, links and segments are clustered
- * collections where the server has them (5.3): one B-tree instead of two.
+ * time of a reply is its operationTime. Log, messages, blobs, links, segments and text index are
+ * clustered collections where the server has them (5.3): one B-tree instead of two.
  *
  * Commands. Everything is sent as a raw command, because the helpers of the driver hide what has to
  * be looked at: operationTime, writeErrors, and writeConcernError, all of the same reply. A real
@@ -68,6 +68,7 @@ static const struct layout {
     [STORE_BLOBS] = {.clustered = true, .packed = true},
     [STORE_BLOBLINKS] = {.clustered = true},
     [STORE_SEGMENTS] = {.clustered = true, .packed = true},
+    [STORE_TEXTINDEX] = {.clustered = true, .packed = true},
 };
 
 /* --- BSON ------------------------------------------------------------------------------------ */

@@ -41,7 +41,7 @@
 bool sq_is_clustered(enum store_table table)
 {
     return table != STORE_MESSAGES && table != STORE_BLOBS && table != STORE_SNAPSHOTS &&
-           table != STORE_SEGMENTS;
+           table != STORE_SEGMENTS && table != STORE_TEXTINDEX;
 }
 
 /* --- statements ------------------------------------------------------------------------------ */
@@ -261,22 +261,38 @@ static int ask_number(struct sq_conn *c, const char *sql, int64_t *ret)
     return rc == SQLITE_ROW ? SQLITE_OK : rc;
 }
 
-static char *schema_text(void)
+/* All tables that are not there. */
+static char *tables_text(void)
 {
-    char *sql = mem_printf("PRAGMA application_id = %d; PRAGMA user_version = %d;"
-                           "CREATE TABLE clock(i INTEGER PRIMARY KEY, t INTEGER NOT NULL, "
-                           "v INTEGER NOT NULL) STRICT; INSERT INTO clock VALUES(1, 0, 0);",
-                           APPLICATION_ID, FORMAT);
+    char *sql = mem_strdup("");
 
     for (size_t t = 0; t < STORE_TABLES_; t++) {
         CLEANUP_FREE char *before = sql;
 
-        sql = mem_printf("%sCREATE TABLE %s(k BLOB PRIMARY KEY NOT NULL, s INTEGER NOT NULL, "
-                         "v INTEGER NOT NULL, h BLOB, b BLOB) STRICT%s;",
+        sql = mem_printf("%sCREATE TABLE IF NOT EXISTS %s(k BLOB PRIMARY KEY NOT NULL, "
+                         "s INTEGER NOT NULL, v INTEGER NOT NULL, h BLOB, b BLOB) STRICT%s;",
                          before, store_table_name((enum store_table)t),
                          sq_is_clustered((enum store_table)t) ? ", WITHOUT ROWID" : "");
     }
     return sql;
+}
+
+static char *schema_text(void)
+{
+    CLEANUP_FREE char *tables = tables_text();
+
+    return mem_printf("PRAGMA application_id = %d; PRAGMA user_version = %d;"
+                      "CREATE TABLE clock(i INTEGER PRIMARY KEY, t INTEGER NOT NULL, "
+                      "v INTEGER NOT NULL) STRICT; INSERT INTO clock VALUES(1, 0, 0);%s",
+                      APPLICATION_ID, FORMAT, tables);
+}
+
+/* A store that was made before there was such a table gets it. */
+static int add_tables(struct sq_conn *c)
+{
+    CLEANUP_FREE char *sql = tables_text();
+
+    return sqlite3_exec(c->db, sql, NULL, NULL, NULL);
 }
 
 static int make_tables(struct sq_conn *c)
@@ -310,7 +326,7 @@ static int check_format(struct sqlite *q, struct error *err)
         return error_set(err, ERR_INTERNAL,
                          "%s has format %d, this program knows formats up to %d: take a newer one",
                          q->path, (int)format, FORMAT);
-    return 0;
+    return add_tables(c) == SQLITE_OK ? 0 : sq_error(err, c, q->path);
 }
 
 /* --- files ----------------------------------------------------------------------------------- */

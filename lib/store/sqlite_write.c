@@ -508,7 +508,8 @@ int sq_remove_range(struct store *s, enum store_table table, struct slice from, 
                     uint64_t *ret_n, struct error *err)
 {
     /* Freed pages are read and written: a few large rows at a time let others in between. */
-    bool large = table == STORE_BLOBS || table == STORE_SEGMENTS || table == STORE_SNAPSHOTS;
+    bool large = table == STORE_BLOBS || table == STORE_SEGMENTS || table == STORE_SNAPSHOTS ||
+                 table == STORE_TEXTINDEX;
     int64_t end = clock_mono_ms() + s->settings.timeout_ms;
     size_t step = large ? 16 : 256;
     int r;

@@ -19,6 +19,7 @@ static const struct table_facts {
     [STORE_MESSAGES] = {"messages", 16, 16},   [STORE_BLOBS] = {"blobs", 32, 32},
     [STORE_BLOBLINKS] = {"bloblinks", 32, 32}, [STORE_SNAPSHOTS] = {"snapshots", 8, 8},
     [STORE_SEGMENTS] = {"segments", 28, 28},   [STORE_QUEUE] = {"queue", 8, 8},
+    [STORE_TEXTINDEX] = {"textindex", 20, 20},
 };
 
 /* Calls of this thread; store_trips has no other way to know whose they are. */

@@ -45,6 +45,8 @@ enum store_table {
     STORE_SEGMENTS,  /* account(8) mailbox(8) first uid(4) seq(8): head = packed columns. Immutable
                       */
     STORE_QUEUE,     /* queue id(8) */
+    STORE_TEXTINDEX, /* account(8) part(4) segment(8): head = what describes a segment, or a part of
+                        its lists. Immutable */
     STORE_TABLES_
 };
 
