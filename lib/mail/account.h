@@ -27,6 +27,7 @@
 
 struct committer;
 struct bus_subscription;
+struct textindex;
 
 struct watch {
     struct account *account;
@@ -79,6 +80,7 @@ struct mail {
     struct mail_settings settings;
     struct content *content;
     struct sortkeys_cache *sortkeys;
+    struct textindex *textindex;
     struct committer *committer;
 
     pthread_mutex_t lock;

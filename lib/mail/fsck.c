@@ -11,6 +11,7 @@
 #include "lib/mail/account.h"
 #include "lib/mail/snapshot.h"
 #include "lib/mail/sweep.h"
+#include "lib/mail/textindex.h"
 #include "lib/store/keys.h"
 
 #define LEVEL_TRIES 5
@@ -54,18 +55,6 @@ static void found(struct check *c, const char *what, bool repaired, const char *
 
 /* --- the two states -------------------------------------------------------------------------- */
 
-static int load_everything(struct mail *mail, const struct state *st, struct error *err)
-{
-    for (size_t i = 0; i < st->n_mailboxes; i++) {
-        int r = snapshot_load_segments(
-            mail, st, &(struct load_range){st->mailboxes[i]->id, 0, UINT32_MAX}, 1, err);
-
-        if (r < 0)
-            return r;
-    }
-    return 0;
-}
-
 /* *ret_st is NULL where the log no longer begins at record 1. */
 static int fold_whole(struct check *c, struct state **ret_st, struct error *err)
 {
@@ -89,7 +78,7 @@ static int open_loaded(struct check *c, struct state **ret_st, struct error *err
 
     if (r < 0)
         return r;
-    r = load_everything(c->mail, *ret_st, err);
+    r = snapshot_load_all(c->mail, *ret_st, err);
     if (r < 0)
         state_unref(TAKE(*ret_st));
     return r;
@@ -266,6 +255,22 @@ static int check_messages(struct check *c, const struct state *st, struct error 
     return r;
 }
 
+/* --- the text index -------------------------------------------------------------------------- */
+
+static void textindex_found(void *ctx, const char *what, bool repaired)
+{
+    found(ctx, "text index", repaired, "%s", what);
+}
+
+static int check_textindex(struct check *c, struct error *err)
+{
+    struct account *a = account_get(c->mail, c->account);
+    int r = textindex_check(a, c->options->repair, textindex_found, c, err);
+
+    account_unref(a);
+    return r;
+}
+
 int fsck_account(struct mail *mail, uint64_t account, const struct fsck_options *options,
                  struct fsck_result *result, struct error *err)
 {
@@ -281,6 +286,8 @@ int fsck_account(struct mail *mail, uint64_t account, const struct fsck_options 
     if (!state_recount(st, &why))
         found(&c, "sums", false, "%s", why.text);
     r = check_messages(&c, st, err);
+    if (r == 0)
+        r = check_textindex(&c, err);
     if (r == 0 && options->repair && result->orphans) {
         struct swept swept = {0};
 

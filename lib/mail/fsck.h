@@ -3,7 +3,7 @@
  *
  * Folds the log again, from its start where that is still there and from the manifest, and compares
  * the two and the sums; reads every message that a mailbox names back and checks its blobs; looks
- * for messages that nobody names.
+ * for messages that nobody names; and checks the text index.
  */
 #pragma once
 
@@ -27,6 +27,7 @@ struct fsck_result {
 /* Blocks. Repairs, where asked to:
  *   a manifest or segment that does not agree with the log: made anew from the log (if it is whole)
  *   an orphan: swept, when its time has come
+ *   a segment of the text index that is damaged or differs from the messages: dropped
  *   a message whose content is damaged or gone: reported, never dropped; what can be read stays
  * readable 0: looked at everything (see problems); -ERR_NOTFOUND: no such account;
  * -ERR_UNAVAILABLE. */

@@ -21,6 +21,7 @@
 #include "lib/mail/build.h"
 #include "lib/mail/commit.h"
 #include "lib/mail/sortkeys.h"
+#include "lib/mail/textindex_impl.h"
 
 #define JOB_THREADS     6
 #define TICK_MS         100
@@ -45,6 +46,8 @@ void mail_settings_default(struct mail_settings *settings)
         .name_depth = 32,
         .metadata_max = 16384,
         .metadata_entries = 100,
+        .index_after = 256,
+        .index_bytes = (size_t)64 << 20,
     };
 }
 
@@ -222,6 +225,7 @@ static struct mail *mail_alloc(struct store *store, struct bus *bus,
     STAILQ_INIT(&mail->todo);
     mail->content = content_new(store, &mail->settings);
     mail->sortkeys = sortkeys_cache_new(settings->sortkeys_bytes);
+    mail->textindex = textindex_new(mail->settings.index_bytes);
     mail->committer = committer_new(mail);
     return mail;
 }
@@ -252,6 +256,7 @@ void mail_free(struct mail *mail)
         ;
     account_free_all(mail);
     committer_free(mail->committer);
+    textindex_free(mail->textindex);
     content_free(mail->content);
     sortkeys_cache_free(mail->sortkeys);
     pthread_cond_destroy(&mail->stop_changed);

@@ -19,6 +19,7 @@
 #define SKELETON_MAX    ((size_t)8 << 20)
 #define BLOBS_MAX       65536 /* of one message: 64 GB of them */
 #define DIGESTS_AT_ONCE 512   /* keys in one read */
+#define AHEAD_AT_ONCE   64    /* messages of some 64 KB at most */
 
 struct message_writer {
     struct content *content;
@@ -300,29 +301,94 @@ struct message_reader {
     struct error error;
 };
 
+/* A whole document into the cache: held. */
+static int keep_content(struct content *c, uint64_t account, uint64_t id,
+                        const struct store_doc *doc, const struct cache_entry **ret,
+                        struct error *err)
+{
+    CLEANUP(buf_done) struct buf skeleton = buf_make(SKELETON_MAX);
+    struct cache_entry fresh = {.has_skeleton = true};
+    struct message_head head;
+    int res = message_head_parse(doc->head, &head, err);
+
+    if (res == 0)
+        res = message_body_unpack(c, doc->body, &fresh.head_lines, &skeleton, err);
+    if (res < 0)
+        return res;
+    fresh.digest = head.digest;
+    fresh.skeleton = buf_slice(&skeleton);
+    *ret = cache_put(content_cache(c), account, id, &fresh);
+    return 0;
+}
+
 static int load_content(struct content *c, uint64_t account, uint64_t id,
                         const struct cache_entry **ret, struct error *err)
 {
     CLEANUP(store_docs_done) struct store_docs docs = {0};
-    CLEANUP(buf_done) struct buf skeleton = buf_make(SKELETON_MAX);
     struct key16 key = key_pair(account, id);
     struct slice slice = KEY_SLICE(key);
-    struct cache_entry fresh = {.has_skeleton = true};
-    struct message_head head;
     int res = content_fetch(c, STORE_MESSAGES, &slice, 1, STORE_BOTH, &docs, err);
 
     if (res < 0)
         return res;
     if (!docs.items[0].found)
         return error_set(err, ERR_NOTFOUND, "the message is not there any more");
-    res = message_head_parse(docs.items[0].head, &head, err);
-    if (res == 0)
-        res = message_body_unpack(c, docs.items[0].body, &fresh.head_lines, &skeleton, err);
-    if (res < 0)
+    return keep_content(c, account, id, &docs.items[0], ret, err);
+}
+
+static int load_ahead(struct content *c, uint64_t account, const uint64_t *ids,
+                      struct absent *absent, struct hold *hold, struct error *err)
+{
+    CLEANUP(store_docs_done) struct store_docs docs = {0};
+    int res = content_fetch(c, STORE_MESSAGES, absent->slices, absent->n, STORE_BOTH, &docs, err);
+
+    for (size_t i = 0; i < absent->n && res == 0; i++) {
+        const struct cache_entry *e;
+
+        if (docs.items[i].found &&
+            keep_content(c, account, ids[absent->at[i]], &docs.items[i], &e, NULL) == 0)
+            *VEC_PUSH(&hold->entries) = e;
+    }
+    absent->n = 0;
+    return res;
+}
+
+static int read_ahead(struct content *c, uint64_t account, const uint64_t *ids, size_t n,
+                      struct hold *hold, struct absent *absent, struct error *err)
+{
+    int res = 0;
+
+    for (size_t i = 0; i < n && res == 0; i++) {
+        const struct cache_entry *e = cache_get(hold->cache, account, ids[i], true);
+
+        if (e) {
+            *VEC_PUSH(&hold->entries) = e;
+            continue;
+        }
+        absent->at[absent->n] = i;
+        absent->keys[absent->n] = key_pair(account, ids[i]);
+        absent->slices[absent->n] = KEY_SLICE(absent->keys[absent->n]);
+        if (++absent->n == AHEAD_AT_ONCE)
+            res = load_ahead(c, account, ids, absent, hold, err);
+    }
+    return res == 0 && absent->n ? load_ahead(c, account, ids, absent, hold, err) : res;
+}
+
+int message_read_ahead(struct account *account, const uint64_t *ids, size_t n,
+                       struct hold **ret_hold, struct error *err)
+{
+    struct content *c = mail_content(account_mail(account));
+    CLEANUP_FREE struct absent *absent = NEW(struct absent);
+    struct hold *hold = NEW(struct hold);
+    int res;
+
+    hold->cache = content_cache(c);
+    res = read_ahead(c, account_id(account), ids, n, hold, absent, err);
+    if (res < 0) {
+        hold_release(hold);
         return res;
-    fresh.digest = head.digest;
-    fresh.skeleton = buf_slice(&skeleton);
-    *ret = cache_put(content_cache(c), account, id, &fresh);
+    }
+    *ret_hold = hold;
     return 0;
 }
 

@@ -49,6 +49,12 @@ int message_digests(struct account *account, const uint64_t *ids, size_t n,
                     struct slice *ret_digests, struct hold **ret_hold, struct error *err) MUST_USE;
 void hold_release(struct hold *hold);
 
+/* Has digests and contents of some messages in memory (blobs not among them), in few reads, for
+ * message_digests and message_open, as long as *ret_hold is held. For messages that are known to be
+ * small. What is gone or cannot be read is left out. Blocks. -ERR_UNAVAILABLE. */
+int message_read_ahead(struct account *account, const uint64_t *ids, size_t n,
+                       struct hold **ret_hold, struct error *err) MUST_USE;
+
 /* A message's content open for reading; keeps at most a few MB in memory, whatever its size. */
 struct message_reader;
 /* -ERR_NOTFOUND: no such message (expunged and removed); -ERR_UNAVAILABLE; -ERR_INTERNAL: damage.

@@ -13,6 +13,7 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/mail/snapshot_format.h"
+#include "lib/mail/textindex.h"
 #include "lib/store/keys.h"
 
 #define LOAD_BATCH         64 /* segments in one read or insert, about 10 MB at most */
@@ -153,6 +154,18 @@ int snapshot_load_mailbox(struct mail *mail, uint64_t account, const struct mail
     const struct state st = {.account = account, .mailboxes = boxes, .n_mailboxes = 1};
 
     return snapshot_load_segments(mail, &st, ranges, n, err);
+}
+
+int snapshot_load_all(struct mail *mail, const struct state *st, struct error *err)
+{
+    for (size_t i = 0; i < st->n_mailboxes; i++) {
+        struct load_range range = {st->mailboxes[i]->id, 0, UINT32_MAX};
+        int r = snapshot_load_segments(mail, st, &range, 1, err);
+
+        if (r < 0)
+            return r;
+    }
+    return 0;
 }
 
 /* --- saving ---------------------------------------------------------------------------------- */
@@ -382,6 +395,8 @@ static void save_in_background(struct pool_job *job)
     if (r < 0)
         a->save_after_ms = clock_mono_ms() + SAVE_PAUSE_MS;
     pthread_mutex_unlock(&a->lock);
+    if (r == 0) /* much has happened: perhaps messages came */
+        textindex_wanted(a);
     account_unref(a);
     free(save);
 }

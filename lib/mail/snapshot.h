@@ -21,6 +21,8 @@ int snapshot_load(struct mail *mail, uint64_t account, enum store_level level,
  * may be. -ERR_CONFLICT: one is no longer stored (a newer manifest does without it): open again. */
 int snapshot_load_segments(struct mail *mail, const struct state *st,
                            const struct load_range *ranges, size_t n, struct error *err) MUST_USE;
+/* All segments of st. */
+int snapshot_load_all(struct mail *mail, const struct state *st, struct error *err) MUST_USE;
 
 /* The same for one version of a mailbox, which need not be of the newest state. */
 int snapshot_load_mailbox(struct mail *mail, uint64_t account, const struct mailbox *box,

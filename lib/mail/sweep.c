@@ -12,6 +12,7 @@
 #include "lib/base/mem.h"
 #include "lib/mail/commit.h"
 #include "lib/mail/snapshot.h"
+#include "lib/mail/textindex.h"
 #include "lib/store/keys.h"
 
 #define LIST_PAGE      5000
@@ -71,18 +72,6 @@ static int list_old(struct mail *mail, uint64_t account, struct ids *old, bool *
             from = key_pair(account, id + 1);
         }
         more = docs.more;
-    }
-    return 0;
-}
-
-static int load_all(struct mail *mail, const struct state *st, struct error *err)
-{
-    for (size_t i = 0; i < st->n_mailboxes; i++) {
-        struct load_range range = {st->mailboxes[i]->id, 0, UINT32_MAX};
-        int r = snapshot_load_segments(mail, st, &range, 1, err);
-
-        if (r < 0)
-            return r;
     }
     return 0;
 }
@@ -200,6 +189,8 @@ static int erase(struct account *a, const struct state *st, struct swept *swept,
     if (r == 0)
         r = store_delete_range(store, STORE_SEGMENTS, KEY_SLICE(from), KEY_SLICE(to), NULL, err);
     if (r == 0)
+        r = textindex_erase(a->mail, a->id, err);
+    if (r == 0)
         r = store_delete_range(store, STORE_LOG, KEY_SLICE(log_from), KEY_SLICE(log_to), NULL, err);
     if (r == 0)
         r = store_delete(store, STORE_SNAPSHOTS, (struct slice[]){KEY_SLICE(manifest)}, 1, err);
@@ -221,7 +212,7 @@ static int sweep_open(struct account *a, struct ids *old, bool younger, struct s
 
     if (!account_position(a, &st, &seen))
         return error_set(err, ERR_CONFLICT, "the account has to be opened again");
-    r = load_all(mail, st, err);
+    r = snapshot_load_all(mail, st, err);
     if (r == 0) {
         list_live(st, &live);
         keep_orphans(st, &live, old);
@@ -254,8 +245,8 @@ int sweep_account(struct mail *mail, uint64_t account, struct swept *swept, stru
         r = account_catch_up(a, STORE_LINEARIZABLE, err);
     if (r == 0)
         r = sweep_open(a, &old, younger, swept, err);
-    else if (r == -ERR_NOTFOUND)
-        r = remove_all(mail, account, &old, swept, err);
+    else if (r == -ERR_NOTFOUND && (r = remove_all(mail, account, &old, swept, err)) == 0)
+        r = textindex_erase(mail, account, err);
     account_unref(a);
     if (r == 0)
         r = snapshot_trim(mail, account, &trimmed, err);
@@ -270,8 +261,11 @@ int sweep_account(struct mail *mail, uint64_t account, struct swept *swept, stru
 static const struct {
     enum store_table table;
     size_t key_size;
-} account_tables[] = {
-    {STORE_LOG, 16}, {STORE_MESSAGES, 16}, {STORE_SNAPSHOTS, 8}, {STORE_SEGMENTS, 28}};
+} account_tables[] = {{STORE_LOG, 16},
+                      {STORE_MESSAGES, 16},
+                      {STORE_SNAPSHOTS, 8},
+                      {STORE_SEGMENTS, 28},
+                      {STORE_TEXTINDEX, 20}};
 
 int sweep_next_account(struct mail *mail, uint64_t after, uint64_t *ret_account, struct error *err)
 {
@@ -375,6 +369,14 @@ static void note_trouble(const char *what, int r, const struct error *err)
         log_text(LOG_ERROR_, "sweep", "%s: %s", what, err->text);
 }
 
+static void want_textindex(struct mail *mail, uint64_t account)
+{
+    struct account *a = account_get(mail, account);
+
+    textindex_wanted(a);
+    account_unref(a);
+}
+
 static bool sweep_round(struct sweeper *s, struct swept *swept)
 {
     uint8_t cursor[32] = {0};
@@ -386,6 +388,7 @@ static bool sweep_round(struct sweeper *s, struct swept *swept)
         uint64_t erased = swept->erased;
 
         note_trouble("account", sweep_patiently(s->mail, account, swept, &err), &err);
+        want_textindex(s->mail, account);
         if (swept->erased > erased && s->erased)
             s->erased(s->ctx, account);
         if (!pause_for(s, s->pause_ms))
