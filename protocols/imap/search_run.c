@@ -4,6 +4,8 @@
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
 
+#define AHEAD_MAX 65536 /* octets of a message that is read ahead */
+
 int search_run_begin(struct search_run *s, struct imap *im, struct command *cmd,
                      struct slice charset, const struct arg *keys)
 {
@@ -13,12 +15,15 @@ int search_run_begin(struct search_run *s, struct imap *im, struct command *cmd,
     r = search_tree_compile(&s->tree, im, cmd, charset, keys);
     if (r == 0 && s->tree.modseq)
         imap_enable_condstore(im);
+    if (r == 0)
+        search_tree_narrow(&s->tree, im->account);
     return r;
 }
 
 void search_run_done(struct search_run *s)
 {
     hold_release(TAKE(s->hold));
+    hold_release(TAKE(s->ahead));
     search_tree_done(&s->tree);
 }
 
@@ -83,6 +88,22 @@ static void fill_batch(struct search_run *s, struct imap *im, int64_t until, sea
     }
 }
 
+/* The contents of small messages in one read: the texts in them will be looked at. Not before
+ * anything cheaper has decided, so only where nothing else is asked for. */
+static int read_ahead(struct search_run *s, struct imap *im, struct error *err)
+{
+    uint64_t ids[SEARCH_BATCH];
+    size_t n = 0;
+
+    hold_release(TAKE(s->ahead));
+    if (!search_tree_reads_content(&s->tree))
+        return 0;
+    for (size_t i = 0; i < s->n; i++)
+        if (!s->batch[i].decided && s->batch[i].m.size <= AHEAD_MAX)
+            ids[n++] = s->batch[i].m.id;
+    return n ? message_read_ahead(im->account, ids, n, &s->ahead, err) : 0;
+}
+
 static int next_batch(struct search_run *s, struct imap *im, int64_t until, search_hit *hit,
                       void *ctx, struct error *err)
 {
@@ -98,7 +119,9 @@ static int next_batch(struct search_run *s, struct imap *im, int64_t until, sear
             ids[n++] = s->batch[i].m.id;
     if (!n)
         return 0;
-    r = message_digests(im->account, ids, n, digests, &s->hold, err);
+    r = read_ahead(s, im, err);
+    if (r == 0)
+        r = message_digests(im->account, ids, n, digests, &s->hold, err);
     for (size_t i = s->n; r == 0 && i-- > 0;)
         s->digests[i] = s->batch[i].decided ? (struct slice){0} : digests[--n];
     return r;

@@ -26,7 +26,7 @@ struct search_run {
     bool some_gone;    /* messages that could not be read were left out */
     struct search_candidate batch[SEARCH_BATCH];
     struct slice digests[SEARCH_BATCH];
-    struct hold *hold;
+    struct hold *hold, *ahead; /* the batch's digests; its contents, where texts are sought */
     size_t n, at;
 };
 

@@ -5,6 +5,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
+#include "lib/mail/textindex.h"
 #include "lib/mime/charset.h"
 #include "lib/mime/header.h"
 #include "lib/mime/text.h"
@@ -241,6 +242,7 @@ struct subject {
     struct text_search *search; /* in the content, up to `at` */
     uint64_t at;
     uint64_t found; /* bit i: text i is in it */
+    uint64_t may;   /* bit i is clear: it certainly is not */
     int64_t until;
     bool worked; /* in this turn */
     struct error *err;
@@ -262,6 +264,23 @@ void search_tree_done(struct search_tree *t)
     subject_free(TAKE(t->subject));
     node_done(t->root);
     t->root = NULL;
+    textindex_query_free(TAKE(t->index));
+}
+
+void search_tree_narrow(struct search_tree *t, struct account *account)
+{
+    enum text_where where[SEARCH_TEXTS_MAX];
+
+    for (unsigned i = 0; i < t->n_texts; i++)
+        where[i] = (enum text_where)t->where[i];
+    if (t->n_texts)
+        t->index = textindex_query_new(account, t->texts, where, t->n_texts);
+}
+
+/* Bit i is clear: text i is certainly not in the message. */
+static uint64_t may_hold(const struct search_tree *t, uint64_t message)
+{
+    return t->index ? textindex_may(t->index, message) : UINT64_MAX;
 }
 
 /* A turn does something, however little. */
@@ -401,8 +420,11 @@ static int search_content(struct subject *s)
 
 static int match_text(struct subject *s, const struct search_node *node)
 {
-    int r = s->searched ? 0 : search_content(s);
+    int r;
 
+    if (!(s->may >> node->text & 1))
+        return 0;
+    r = s->searched ? 0 : search_content(s);
     return r ? r : (int)(s->found >> node->text & 1);
 }
 
@@ -505,6 +527,7 @@ int search_tree_match(struct search_tree *t, struct account *account, const stru
     if (!s) {
         s = t->subject = NEW(struct subject);
         *s = (struct subject){.tree = t, .account = account, .m = m, .digest = digest};
+        s->may = may_hold(t, m->id);
         t->messages++;
     }
     s->until = until;
@@ -517,7 +540,7 @@ int search_tree_match(struct search_tree *t, struct account *account, const stru
 }
 
 /* 1, 0, or SEARCH_LATER: it depends on more than is known of the message without its digest. */
-static int glance(const struct search_node *node, const struct message *m)
+static int glance(const struct search_node *node, const struct message *m, uint64_t may)
 {
     int r, result;
 
@@ -525,25 +548,42 @@ static int glance(const struct search_node *node, const struct message *m)
     case SEARCH_ALL:
         result = 1;
         for (size_t i = 0; i < node->n && result != 0; i++) {
-            r = glance(node->children[i], m);
+            r = glance(node->children[i], m, may);
             result = r == 1 ? result : r;
         }
         return result;
     case SEARCH_OR:
-        result = glance(node->children[0], m);
+        result = glance(node->children[0], m, may);
         if (result == 1)
             return 1;
-        r = glance(node->children[1], m);
+        r = glance(node->children[1], m, may);
         return r == 0 ? result : r;
     case SEARCH_NOT:
-        r = glance(node->children[0], m);
+        r = glance(node->children[0], m, may);
         return r == SEARCH_LATER ? r : !r;
+    case SEARCH_BODY:
+    case SEARCH_TEXT:
+        return may >> node->text & 1 ? SEARCH_LATER : 0;
     default:
         return node->cost > 0 ? SEARCH_LATER : match_cheap(node, m);
     }
 }
 
+static bool needs_digest(const struct search_node *node)
+{
+    bool needs = node->cost == 1 && node->n == 0;
+
+    for (size_t i = 0; i < node->n && !needs; i++)
+        needs = needs_digest(node->children[i]);
+    return needs;
+}
+
+bool search_tree_reads_content(const struct search_tree *t)
+{
+    return t->n_texts && !needs_digest(t->root);
+}
+
 int search_tree_glance(const struct search_tree *t, const struct message *m)
 {
-    return glance(t->root, m);
+    return glance(t->root, m, may_hold(t, m->id));
 }

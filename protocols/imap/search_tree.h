@@ -35,6 +35,8 @@ struct search_tree {
     bool modseq;             /* a MODSEQ key is in it */
     uint64_t messages;       /* looked at so far */
     struct subject *subject; /* one that is half looked at */
+    /* What can be known of BODY and TEXT without the content; NULL: nothing. */
+    struct textindex_query *index;
 };
 
 /* Fills the tree from the parsed keys (a RULE_MANY of search keys); charset is that of its strings,
@@ -43,11 +45,17 @@ struct search_tree {
 int search_tree_compile(struct search_tree *t, struct imap *im, struct command *cmd,
                         struct slice charset, const struct arg *keys) MUST_USE;
 void search_tree_done(struct search_tree *t);
+/* Asks the text index for the BODY and TEXT keys. Blocks. */
+void search_tree_narrow(struct search_tree *t, struct account *account);
 
 /* 1 matches, 0 not, or an error of reading. SEARCH_LATER: it is `until` (clock_mono_ms()) and the
  * message is half looked at; call again with the same arguments, which must stay valid. */
 #define SEARCH_LATER 2
 int search_tree_match(struct search_tree *t, struct account *account, const struct message *m,
                       struct slice digest, int64_t until, struct error *err) MUST_USE;
-/* By what the view knows of it: 1 matches, 0 not, SEARCH_LATER: its digest must be looked at. */
+/* Does every message that a glance does not decide need its content read? (No key costs as much as
+ * a digest.) */
+bool search_tree_reads_content(const struct search_tree *t);
+/* By what the view and the text index know of it: 1 matches, 0 not, SEARCH_LATER: its digest must
+ * be looked at. */
 int search_tree_glance(const struct search_tree *t, const struct message *m);
