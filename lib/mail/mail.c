@@ -23,9 +23,8 @@
 #include "lib/mail/sortkeys.h"
 #include "lib/mail/textindex_impl.h"
 
-#define JOB_THREADS     6
-#define TICK_MS         100
-#define CHECKS_PER_TICK 256 /* accounts compared with the store in one tick, at most */
+#define JOB_THREADS 6
+#define TICK_MS     100
 
 void mail_settings_default(struct mail_settings *settings)
 {
@@ -140,12 +139,14 @@ bool mail_sleep(struct mail *mail, int ms)
 /* Held accounts that were last compared before `before`. */
 static void check_due(struct mail *mail, int64_t before)
 {
-    struct account *due[CHECKS_PER_TICK], *a, *next;
+    CLEANUP_FREE struct account **due = NULL;
+    struct account *a, *next;
     size_t n = 0;
 
     pthread_mutex_lock(&mail->lock);
+    due = NEW_ARRAY(struct account *, HASH_COUNT(mail->accounts) + 1);
     HASH_ITER (hh, mail->accounts, a, next) {
-        if (a->refs == 0 || a->asked_ms > before || n == CHECKS_PER_TICK)
+        if (a->refs == 0 || a->asked_ms > before)
             continue;
         a->asked_ms = clock_mono_ms();
         a->refs++;

@@ -178,7 +178,10 @@ class Node(Eider):
     """One of several; has listeners for a proxy besides: proxied_imap_port, ..."""
 
     def make_config(self, settings, plaintext):
-        self.proxied_imap_port, self.proxied_imaps_port, self.proxied_lmtp_port = free_ports(3)
+        mine = {self.imap_port, self.imaps_port, self.lmtp_port}  # not listened on yet: they may come again
+        while mine & set(ports := free_ports(3)):
+            pass
+        self.proxied_imap_port, self.proxied_imaps_port, self.proxied_lmtp_port = ports
         text = super().make_config(settings, plaintext)
         more = ''.join(
             f'{{ protocol = "{protocol}"; address = "127.0.0.1"; port = {port}; tls = "{tls}"; proxy = true;'

@@ -286,6 +286,35 @@ Test(redis, an_idle_connection_stays)
     finish(&s);
 }
 
+/* What a careful administrator gives to Eider: its channel, and no keys at all. */
+Test(redis, a_user_with_few_rights_will_do)
+{
+    struct server s;
+    struct bus *bus;
+    struct ear a;
+    char uri[128], command[256];
+
+    start(&s, false);
+    bus = open_bus(s.uri);
+    cr_assert(await_connected(bus, true, 30000));
+    bus_close(bus);
+    snprintf(
+        command, sizeof command,
+        "redis-cli -p %d -a p@ss --no-auth-warning ACL SETUSER eider on '>ge:im' resetchannels "
+        "'&mail:hints' +subscribe +publish +ping >/dev/null",
+        s.port);
+    cr_assert_eq(system(command), 0);
+    snprintf(uri, sizeof uri, "redis://eider:ge%%3aim@127.0.0.1:%d?prefix=mail", s.port);
+    bus = open_bus(uri);
+    ear_open(&a, bus, 1);
+    cr_assert(await_connected(bus, true, 30000));
+    bus_publish(bus, 1, 5);
+    cr_assert(ear_await(&a.seq, 5, 5000));
+    ear_close(&a);
+    bus_close(bus);
+    finish(&s);
+}
+
 /* --- Sentinels ------------------------------------------------------------------------------- */
 
 struct sentinels {
