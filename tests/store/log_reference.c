@@ -295,6 +295,35 @@ static void apply_flags(struct reference *r, struct ref_state *s, struct ref_box
     }
 }
 
+static void apply_set(struct reference *r, struct ref_box *box, const struct op *op)
+{
+    unsigned i = op->key.n ? (unsigned)op->key.p[op->key.n - 1] - 'a' : REF_VALUES, n = 0;
+
+    if (i >= REF_VALUES || op->has_uses) {
+        VIOLATED(r, "I6", "a value that nobody has asked for: %.*s", SLICE_FMT(op->key));
+        return;
+    }
+    if (slice_eq(slice_str(box->values[i]), op->value))
+        VIOLATED(r, "I5", "set to what it was");
+    snprintf(box->values[i], sizeof box->values[i], "%.*s", SLICE_FMT(op->value));
+    for (size_t k = 0; k < REF_VALUES; k++)
+        n += box->values[k][0] != '\0';
+    if (n > REF_VALUES_MAX)
+        VIOLATED(r, "I26", "%u annotations of %s", n, box->name);
+}
+
+static bool same_values(const struct ref_box *mine, const struct mailbox *box)
+{
+    for (size_t i = 0; i < REF_VALUES; i++) {
+        char key[] = "/private/a";
+
+        key[sizeof key - 2] = (char)('a' + i);
+        if (!slice_eq(mailbox_value(box, slice_str(key)), slice_str(mine->values[i])))
+            return false;
+    }
+    return true;
+}
+
 static void apply_op(struct reference *r, struct ref_state *s, const struct op *op, int64_t t_ms)
 {
     struct ref_box *box = own_box(s, op->mailbox);
@@ -317,6 +346,9 @@ static void apply_op(struct reference *r, struct ref_state *s, const struct op *
         break;
     case OP_DELETE:
         apply_delete(s, box);
+        break;
+    case OP_SET:
+        apply_set(r, box, op);
         break;
     case OP_APPEND:
         apply_append(r, s, box, op, t_ms);
@@ -388,7 +420,8 @@ static void compare_with_fold(struct reference *r, const struct ref_state *s)
         struct message m;
 
         if (!mine || mine->n != box->sum.exists || mine->uidnext != box->sum.uidnext ||
-            mine->uidvalidity != box->uidvalidity || strcmp(mine->name, box->name) != 0) {
+            mine->uidvalidity != box->uidvalidity || strcmp(mine->name, box->name) != 0 ||
+            !same_values(mine, box)) {
             VIOLATED(r, "I6", "mailbox %s: reference and fold differ", box->name);
             continue;
         }

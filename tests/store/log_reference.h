@@ -18,9 +18,14 @@ struct ref_message {
     uint8_t system;
 };
 
+/* Annotations that are drawn: /private/a, ...; of one mailbox at most so many. */
+#define REF_VALUES     4
+#define REF_VALUES_MAX 2
+
 struct ref_box {
     uint64_t id;
     char name[64];
+    char values[REF_VALUES][8]; /* of annotations; "": none */
     uint32_t uidvalidity, uidnext;
     struct ref_message *items;
     size_t n, cap;

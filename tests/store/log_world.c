@@ -149,6 +149,7 @@ static enum fault on_call(void *ctx, const char *verb, enum store_table table);
 static void node_settings(const struct world *w, struct mail_settings *s)
 {
     mail_settings_default(s);
+    s->metadata_entries = REF_VALUES_MAX;
     s->snapshot_records = 12;
     s->commit_wait_ms = w->options.threads ? 1500 : 60;
     s->poll_ms = 500;
@@ -617,9 +618,10 @@ static void fill_flags(struct want *want, const struct state *st, struct dice *d
 static enum intent_kind pick_kind(struct dice *d)
 {
     static const enum intent_kind kinds[] = {
-        INTENT_APPEND, INTENT_APPEND, INTENT_DELIVER, INTENT_DELIVER, INTENT_DELIVER, INTENT_FLAGS,
-        INTENT_FLAGS,  INTENT_FLAGS,  INTENT_FLAGS,   INTENT_EXPUNGE, INTENT_EXPUNGE, INTENT_COPY,
-        INTENT_MOVE,   INTENT_CREATE, INTENT_RENAME,  INTENT_DELETE,  INTENT_UNDELETE};
+        INTENT_APPEND,  INTENT_APPEND,   INTENT_DELIVER, INTENT_DELIVER, INTENT_DELIVER,
+        INTENT_FLAGS,   INTENT_FLAGS,    INTENT_FLAGS,   INTENT_FLAGS,   INTENT_EXPUNGE,
+        INTENT_EXPUNGE, INTENT_COPY,     INTENT_MOVE,    INTENT_CREATE,  INTENT_RENAME,
+        INTENT_DELETE,  INTENT_UNDELETE, INTENT_SET,     INTENT_SET};
 
     return kinds[roll(d) % ARRAY_LEN(kinds)];
 }
@@ -662,6 +664,13 @@ static bool fill_want(struct world *w, struct node *n, unsigned account, const s
         break;
     case INTENT_DELETE:
         it->mailbox = pick_box(st, d);
+        break;
+    case INTENT_SET:
+        it->mailbox = pick_box(st, d);
+        snprintf(want->name, sizeof want->name, "/private/%c", 'a' + (int)(roll(d) % REF_VALUES));
+        it->key = slice_str(want->name);
+        snprintf(want->word, sizeof want->word, "%c%u", METADATA_MARK, (unsigned)(roll(d) % 3));
+        it->value = slice_str(chance(d, 300) ? "" : want->word);
         break;
     default:
         it->mailbox = pick_box(st, d);

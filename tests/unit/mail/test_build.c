@@ -73,6 +73,8 @@ Test(build, names)
         const char *proper;
     } cases[] = {
         {"a", 0, "a"},
+        {"cafe\xcc\x81", 0, "caf\xc3\xa9"}, /* RFC 5198: NFC */
+        {"INBOX/e\xcc\x81", 0, "INBOX/\xc3\xa9"},
         {"inbox", 0, "INBOX"},
         {"iNbOx/x", 0, "INBOX/x"},
         {"inboxes", 0, "inboxes"},
@@ -424,6 +426,136 @@ Test(build, undelete_brings_back_what_was_expunged_of_late)
     set_value(&st, VALUE_UNDELETE_MS, "0", 0);
     cr_assert_eq(act(&st, &back), -ERR_NOTFOUND);
     done(&expunge);
+    state_unref(st);
+}
+
+/* RFC 3501 section 6.3.5 */
+Test(build, I17_rename_of_a_level_renames_what_is_below)
+{
+    struct state *st = account_with(0);
+    struct intent it = {.kind = INTENT_RENAME, .from = S("a"), .name = S("z/y")};
+    uint64_t id, seq;
+
+    cr_assert_eq(act(&st, &it), -ERR_NOTFOUND);
+    cr_assert_eq(act_named(&st, INTENT_CREATE, NULL, "a/b/c"), 0);
+    id = state_mailbox_named(st, S("a/b/c"))->id;
+    cr_assert_eq(act_named(&st, INTENT_DELETE, "a", ""), 0);
+    seq = st->seq;
+    cr_assert_eq(act(&st, &it), 0);
+    cr_assert(st->seq == seq + 1 && it.mailbox_id == 0);
+    cr_assert(has(st, "z") && !has(st, "z/y") && has(st, "z/y/b") && !has(st, "a/b"));
+    cr_assert_eq(state_mailbox_named(st, S("z/y/b/c"))->id, id);
+    /* by name, and to below itself */
+    it.from = S("z/y/b");
+    it.name = S("z/y/b/x");
+    cr_assert_eq(act(&st, &it), -ERR_NOPERM);
+    it.name = S("z/y/b/c");
+    cr_assert_eq(act(&st, &it), -ERR_EXISTS);
+    it.name = S("e");
+    cr_assert(act(&st, &it) == 0 && it.mailbox_id && has(st, "e/c"));
+    it.from = S("inbox");
+    it.name = S("old");
+    cr_assert(act(&st, &it) == 0 && has(st, "INBOX") && has(st, "old"));
+    state_unref(st);
+}
+
+static void set_on(struct state **st, const char *mailbox, const char *key, const char *value,
+                   int result)
+{
+    struct intent it = {.kind = INTENT_SET,
+                        .mailbox = state_mailbox_named(*st, slice_str(mailbox))->id,
+                        .key = slice_str(key),
+                        .value = slice_str(value)};
+
+    cr_assert_eq(act(st, &it), result, "%s", it.error.text);
+}
+
+/* RFC 5464 sections 4.1 and 7 */
+Test(build, annotations_are_counted_and_measured_at_commit)
+{
+    struct state *st = account_with(1);
+    struct intent rename = {.kind = INTENT_RENAME, .from = S("INBOX"), .name = S("old")};
+
+    limits.metadata_entries = 2;
+    limits.metadata_max = 4;
+    set_on(&st, "INBOX", "/private/a", "=1234", 0);
+    set_on(&st, "INBOX", "/private/a", "=12345", -ERR_TOOBIG);
+    set_on(&st, "INBOX", "/private/b", "=", 0);
+    set_on(&st, "INBOX", "/private/c", "=", -ERR_LIMIT);
+    set_on(&st, "INBOX", "/private/b", "=x", 0);
+    set_on(&st, "INBOX", "other", "not an annotation", 0);
+    set_value(&st, "/private/a", "=1", 0);
+    set_value(&st, "/private/b", "=1", 0);
+    set_value(&st, "/private/c", "=1", -ERR_LIMIT);
+    set_value(&st, "/private/a", "", 0);
+    set_value(&st, "/private/c", "=1", 0);
+    /* INBOX keeps them, the new mailbox has them */
+    cr_assert_eq(act(&st, &rename), 0);
+    for (int i = 0; i < 2; i++) {
+        const struct mailbox *box = state_mailbox_named(st, i ? S("old") : S("INBOX"));
+
+        cr_assert(slice_eq(mailbox_value(box, S("/private/a")), S("=1234")));
+        cr_assert(slice_eq(mailbox_value(box, S("/private/b")), S("=x")));
+    }
+    limits.metadata_entries = limits.metadata_max = 0;
+    done(&rename);
+    state_unref(st);
+}
+
+/* RFC 6154 section 3 */
+Test(build, a_special_use_is_of_one_mailbox)
+{
+    struct state *st = account_with(0);
+    struct intent a = {.kind = INTENT_CREATE, .name = S("a"), .uses = USE_SENT | USE_JUNK};
+    struct intent b = {.kind = INTENT_CREATE, .name = S("b/c"), .uses = USE_SENT};
+    uint64_t seq;
+
+    cr_assert_eq(act(&st, &a), 0);
+    seq = st->seq;
+    cr_assert_eq(act(&st, &b), 0);
+    cr_assert_eq(st->seq, seq + 1);
+    cr_assert_eq(state_mailbox_named(st, S("a"))->uses, USE_JUNK);
+    cr_assert_eq(state_mailbox_named(st, S("b"))->uses, 0);
+    cr_assert_eq(state_mailbox_named(st, S("b/c"))->uses, USE_SENT);
+    b = (struct intent){.kind = INTENT_SET, .mailbox = a.mailbox_id, .uses = USE_SENT};
+    cr_assert_eq(act(&st, &b), 0);
+    cr_assert_eq(state_mailbox_named(st, S("a"))->uses, USE_SENT);
+    cr_assert_eq(state_mailbox_named(st, S("b/c"))->uses, 0);
+    state_unref(st);
+}
+
+/* RFC 9208 section 3.1.2: "0 indicates that any usage is prohibited." */
+Test(build, I26_quota_of_mailboxes_and_of_0)
+{
+    struct state *st = account_with(0);
+
+    set_value(&st, VALUE_QUOTA_MAILBOXES, "3", 0);
+    cr_assert_eq(act_named(&st, INTENT_CREATE, NULL, "a/b/c"), -ERR_QUOTA);
+    cr_assert_eq(act_named(&st, INTENT_CREATE, NULL, "a/b"), 0);
+    cr_assert_eq(act_named(&st, INTENT_CREATE, NULL, "c"), -ERR_QUOTA);
+    cr_assert_eq(act_named(&st, INTENT_RENAME, "a/b", "c"), 0);
+    cr_assert_eq(act_named(&st, INTENT_RENAME, "c", "d/c"), -ERR_QUOTA);
+    set_value(&st, VALUE_QUOTA_BYTES, "0", 0);
+    cr_assert_eq(act_named(&st, INTENT_APPEND, NULL, "INBOX"), -ERR_QUOTA);
+    set_value(&st, VALUE_QUOTA_BYTES, "", 0);
+    cr_assert_eq(act_named(&st, INTENT_APPEND, NULL, "INBOX"), 0);
+    state_unref(st);
+}
+
+Test(build, names_have_limits_of_the_settings)
+{
+    struct state *st = account_with(0);
+
+    limits.name_max = 8;
+    limits.name_depth = 2;
+    cr_assert_eq(act_named(&st, INTENT_CREATE, NULL, "12345678"), 0);
+    cr_assert_eq(act_named(&st, INTENT_CREATE, NULL, "123456789"), -ERR_LIMIT);
+    cr_assert_eq(act_named(&st, INTENT_CREATE, NULL, "a/b"), 0);
+    cr_assert_eq(act_named(&st, INTENT_CREATE, NULL, "a/b/c"), -ERR_LIMIT);
+    /* what is below gets longer, too */
+    cr_assert_eq(act_named(&st, INTENT_RENAME, "a", "1234567"), -ERR_LIMIT);
+    cr_assert(has(st, "a/b") && !has(st, "1234567"));
+    limits.name_max = limits.name_depth = 0;
     state_unref(st);
 }
 
