@@ -24,6 +24,13 @@ int cmd_starttls(struct imap *im, struct command *cmd)
 /* RFC 8437: all is as behind the greeting, but for TLS and what ID has said. */
 int cmd_unauthenticate(struct imap *im, struct command *cmd)
 {
+    /* Section 3: "Servers MAY close the connection with an untagged BYE response" where they cannot
+     * reset it: what was sent behind this command uncompressed would be lost in the decompressor.
+     */
+    if (im->compressed) {
+        imap_bye(im, NULL, "Compression cannot be taken off; connect again");
+        return RUN_WAIT;
+    }
     imap_unselect(im);
     imap_metadata_forget(im);
     account_unref(TAKE(im->account));
