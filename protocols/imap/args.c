@@ -273,9 +273,9 @@ static enum parse_result many(struct reader *x, const struct rule *rule, struct 
             arg->items = grown;
         }
         r = parse_one(x, rule, &arg->items[arg->n]);
+        arg->n += r == PARSE_OK || r == PARSE_STREAM;
         if (r != PARSE_OK)
             return r;
-        arg->n++;
         if (reader_peek(x, 0) != ' ' || !begins(x, rule, 1)) {
             /* a blank that nothing follows which could be one of ours, but something that should */
             if (reader_peek(x, 0) == ' ' && rule[1].kind == RULE_END && reader_peek(x, 1) != '\r' &&

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* APPEND: RFC 3501 section 6.3.11, with MULTIAPPEND (RFC 3502), UIDPLUS (RFC 4315) and BINARY (RFC
- * 3516); REPLACE (RFC 8508).
+ * 3516); CATENATE (RFC 4469, RFC 5550); REPLACE (RFC 8508).
  *
  * Messages stream into lib/mail while they come in; nothing is visible until all of them are
  * committed in one record, which for REPLACE also removes the message that is replaced.
@@ -14,6 +14,7 @@
 #include "lib/base/mem.h"
 #include "lib/mime/recode.h"
 #include "protocols/imap/impl.h"
+#include "protocols/imap/url.h"
 
 struct appended {
     struct prepared *prepared;
@@ -29,7 +30,8 @@ struct append {
     struct flags flags;
     bool has_date;
     int64_t date;
-    bool utf8; /* it is within "UTF8 (...)" (RFC 6855 section 4) */
+    bool utf8;     /* it is within "UTF8 (...)" (RFC 6855 section 4) */
+    bool catenate; /* ... within "CATENATE (...)" (RFC 4469) */
     VEC(struct appended) messages;
     size_t memory;   /* that they hold */
     uint32_t victim; /* REPLACE: uid in the selected mailbox */
@@ -77,32 +79,45 @@ static int append_bytes(struct imap *im, struct command *cmd, struct slice bytes
     return write_bytes(cmd, bytes);
 }
 
-/* A message's head has been read; args: flags, date, literal or UTF8. */
+/* What "{n}" begins, or a part of CATENATE. */
+static int begin_literal(struct imap *im, struct command *cmd)
+{
+    struct append *a = cmd->context;
+    uint64_t max = imap_message_max(im), so_far = message_writer_size(a->writer);
+
+    if (cmd->parsed.stream > max || so_far > max - cmd->parsed.stream)
+        return imap_no(cmd, "TOOBIG", "A message may have %llu bytes", (unsigned long long)max);
+    /* RFC 3502 section 6.3.11: so a client takes back what it has begun */
+    if (cmd->parsed.stream == 0 && !a->catenate)
+        return imap_no(cmd, "CANNOT", "A message of no bytes is not stored");
+    if (im->phase != PHASE_LITERAL)
+        imap_set_phase(im, PHASE_LITERAL);
+    return RUN_WAIT;
+}
+
+/* A message's head has been read; args: flags, date, literal or what stands for it. */
 static int begin_message(struct imap *im, struct command *cmd, const struct arg *args)
 {
     struct append *a = cmd->context;
     const struct imap_settings *s = &im->service->settings;
-    uint64_t max = imap_message_max(im);
+    const struct arg *data = &args[2];
+    bool word = data->kind == RULE_WORD, binary = data->binary;
 
-    if (cmd->parsed.stream > max)
-        return imap_no(cmd, "TOOBIG", "A message may have %llu bytes", (unsigned long long)max);
-    /* RFC 3502 section 6.3.11: so a client takes back what it has begun */
-    if (cmd->parsed.stream == 0)
-        return imap_no(cmd, "CANNOT", "A message of no bytes is not stored");
     if (a->messages.n >= s->append_messages)
         return imap_no(cmd, "LIMIT", "%u messages can be appended at once", s->append_messages);
     if (a->messages.n && a->memory >= s->append_memory)
         return imap_no(cmd, "LIMIT", "Messages of %zu bytes can be appended at once",
                        s->append_memory);
     a->flags = args[0].flags;
-    a->utf8 = args[2].kind == RULE_WORD;
     a->has_date = args[1].kind;
     a->date = a->has_date ? args[1].date : 0;
+    a->utf8 = word && data->word == APPEND_UTF8;
+    a->catenate = word && data->word == APPEND_CATENATE;
     a->writer = message_writer_new(im->service->mail);
-    a->recode = args[2].binary ? recode_new(write_bytes, cmd) : NULL;
-    if (im->phase != PHASE_LITERAL)
-        imap_set_phase(im, PHASE_LITERAL);
-    return RUN_WAIT;
+    if (word)
+        binary = a->catenate || data->items[0].items[0].binary;
+    a->recode = binary ? recode_new(write_bytes, cmd) : NULL;
+    return 0;
 }
 
 static int end_message(struct command *cmd)
@@ -112,6 +127,8 @@ static int end_message(struct command *cmd)
     int r = a->recode ? recoded(cmd, recode_finish(a->recode)) : 0;
 
     recode_free(TAKE(a->recode));
+    if (r == 0 && message_writer_size(a->writer) == 0)
+        r = imap_no(cmd, "CANNOT", "A message of no bytes is not stored");
     if (r == 0)
         r = message_writer_finish(a->writer, &prepared, &cmd->err);
     message_writer_free(TAKE(a->writer));
@@ -204,23 +221,117 @@ static int commit(struct imap *im, struct command *cmd)
     return r;
 }
 
+/* RFC 8508 section 4.3: APPENDUID before the EXPUNGE, as MOVE does it. */
+static int finish(struct imap *im, struct command *cmd)
+{
+    const struct append *a = cmd->context;
+    int r = commit(im, cmd);
+
+    if (r == 0 && a->victim)
+        buf_printf(&im->s.out, "* OK [%s] Replacement is in\r\n", TAKE(cmd->code));
+    return r;
+}
+
+/* --- CATENATE ----------------------------------------------------------------------------------
+ */
+
+/* RFC 4469 section 4.1; a response code may hold no "]" and no line end. */
+static int bad_url(struct command *cmd, struct slice url)
+{
+    CLEANUP(buf_done) struct buf b = buf_make(BUF_MAX_DEFAULT);
+
+    buf_add_str(&b, "BADURL ");
+    for (size_t i = 0; i < url.n && b.n < 1000; i++) {
+        if (url.p[i] > ' ' && url.p[i] < 0x7f && url.p[i] != ']')
+            buf_add_byte(&b, url.p[i]);
+        else
+            buf_printf(&b, "%%%02X", url.p[i]);
+    }
+    return imap_no(cmd, arena_str(&cmd->arena, buf_slice(&b)), "The URL names nothing here");
+}
+
+struct copying {
+    struct imap *im;
+    struct command *cmd;
+};
+
+/* Within the limit of a message: the parts may be many. */
+static int write_part(void *ctx, struct slice bytes)
+{
+    struct copying *to = ctx;
+    struct append *a = to->cmd->context;
+    uint64_t max = imap_message_max(to->im), so_far = message_writer_size(a->writer);
+
+    if (so_far > max || bytes.n > max - so_far)
+        return imap_no(to->cmd, "TOOBIG", "A message may have %llu bytes", (unsigned long long)max);
+    return append_bytes(to->im, to->cmd, bytes);
+}
+
+static int copy_url(struct imap *im, struct command *cmd, struct slice text)
+{
+    struct copying to = {im, cmd};
+    struct imap_url url;
+    int r = imap_url_parse(text, im->parser.limits, &cmd->arena, &url, &cmd->err);
+
+    if (r == 0)
+        r = imap_url_copy(im, &url, write_part, &to, &cmd->err);
+    return (r == -ERR_INVALID || r == -ERR_NOTFOUND) && !cmd->status ? bad_url(cmd, text) : r;
+}
+
+/* The parts that have been read: URLs, and perhaps a TEXT whose literal begins (RUN_WAIT). */
+static int take_parts(struct imap *im, struct command *cmd, const struct arg *parts)
+{
+    int r = 0;
+
+    for (size_t i = 0; i < parts->n && r == 0; i++)
+        r = parts->items[i].word == CATENATE_URL ? copy_url(im, cmd, parts->items[i].items[0].text)
+                                                 : begin_literal(im, cmd);
+    return r;
+}
+
+/* --- message after message ---------------------------------------------------------------------
+ */
+
+/* args: flags, date, data of the next message, or nothing. */
+static int next_message(struct imap *im, struct command *cmd, const struct arg *args)
+{
+    const struct append *a = cmd->context;
+    int r;
+
+    if (!args[2].kind)
+        return args[0].kind || args[1].kind ? imap_bad(cmd, "Flags or a date without a message")
+                                            : finish(im, cmd);
+    if (a->victim && a->messages.n)
+        return imap_bad(cmd, "REPLACE takes one message"); /* RFC 8508 section 4.7 */
+    r = begin_message(im, cmd, args);
+    if (r < 0)
+        return r;
+    if (!a->catenate)
+        return begin_literal(im, cmd);
+    r = take_parts(im, cmd, &args[2].items[0].items[0]);
+    if (r == 0)
+        r = end_message(cmd);
+    return r == 0 ? next_message(im, cmd, args[2].items + 1) : r;
+}
+
+/* Behind a literal; args: more parts of CATENATE, ")", then as above. */
 static int append_more(struct imap *im, struct command *cmd)
 {
     const struct append *a = cmd->context;
     const struct arg *args = cmd->parsed.args;
-    int r = end_message(cmd);
+    bool open = a->utf8 || a->catenate;
+    int r = 0;
 
-    if (r < 0)
+    if (args[0].kind && !a->catenate)
+        return imap_bad(cmd, "Parts of a message without CATENATE");
+    if (args[0].kind)
+        r = take_parts(im, cmd, &args[0]);
+    if (r != 0)
         return r;
-    if (a->utf8 != (args[0].kind == RULE_CLOSE))
-        return imap_bad(cmd,
-                        a->utf8 ? "UTF8 ( is not closed" : "Nothing is open that ) could close");
-    args++;
-    if (args[2].kind)
-        return begin_message(im, cmd, args);
-    if (args[0].kind || args[1].kind)
-        return imap_bad(cmd, "Flags or a date without a message");
-    return commit(im, cmd);
+    if (open != (args[1].kind == RULE_CLOSE))
+        return imap_bad(cmd, open ? "A ( is not closed" : "Nothing is open that ) could close");
+    r = end_message(cmd);
+    return r == 0 ? next_message(im, cmd, args + 2) : r;
 }
 
 /* --- the commands ------------------------------------------------------------------------------
@@ -245,6 +356,8 @@ static int begin(struct imap *im, struct command *cmd, struct slice mailbox, uin
     cmd->context = a;
     cmd->context_free = append_free;
     cmd->bytes = append_bytes;
+    cmd->more = append_more;
+    cmd->more_rules = imap_rules_append_more;
     return 0;
 }
 
@@ -255,21 +368,7 @@ int cmd_append(struct imap *im, struct command *cmd)
 
     if (r < 0)
         return r;
-    cmd->more = append_more;
-    cmd->more_rules = imap_rules_append_more;
-    return begin_message(im, cmd, args + 1);
-}
-
-/* RFC 8508 section 4.3: APPENDUID before the EXPUNGE, as MOVE does it. */
-static int replace_end(struct imap *im, struct command *cmd)
-{
-    int r = end_message(cmd);
-
-    if (r == 0)
-        r = commit(im, cmd);
-    if (r == 0)
-        buf_printf(&im->s.out, "* OK [%s] Replacement is in\r\n", TAKE(cmd->code));
-    return r;
+    return next_message(im, cmd, args + 1);
 }
 
 /* The one message that is meant, from here on by its uid. */
@@ -303,7 +402,5 @@ int cmd_replace(struct imap *im, struct command *cmd)
         r = begin(im, cmd, args[1].text, victim);
     if (r < 0)
         return r;
-    cmd->more = replace_end;
-    cmd->more_rules = imap_rules_none;
-    return begin_message(im, cmd, args + 2);
+    return next_message(im, cmd, args + 2);
 }

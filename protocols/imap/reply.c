@@ -110,6 +110,8 @@ static const char *const capabilities[] = {
     "UTF8=ACCEPT", /* RFC 6855 */
     "I18NLEVEL=1", /* RFC 5255: i;unicode-casemap in all comparisons */
     "BINARY",      /* RFC 3516 */
+    "CATENATE",    /* RFC 4469 */
+    "URL-PARTIAL", /* RFC 5550 */
     "OBJECTID",    /* RFC 8474 */
     "PREVIEW",     /* RFC 8970 */
     "SAVEDATE",    /* RFC 8514 */

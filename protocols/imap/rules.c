@@ -263,9 +263,35 @@ const struct rule imap_rules_status[] = {
 /* RFC 6855 section 4: "UTF8 (~{n}" here, ")" behind the literal */
 static const struct rule utf8_literal[] = {{RULE_STREAM, 0, NULL, "a literal"}, {RULE_END}};
 static const struct rule utf8_list[] = {{RULE_LIST, 0, utf8_literal}, {RULE_END}};
-static const struct word utf8_word[] = {{"UTF8", APPEND_UTF8, utf8_list}, {NULL}};
+
+/* RFC 4469 section 5. Where a TEXT comes, its literal ends what is read here, and
+ * imap_rules_append_more goes on; where all are URLs, what may follow the list (RFC 3502) is
+ * behind it. */
+static const struct rule append_data[];
+static const struct rule url_rules[] = {{RULE_ASTRING, 0, NULL, "a URL"}, {RULE_END}};
+static const struct word catenate_parts[] = {
+    {"TEXT", CATENATE_TEXT, utf8_literal},
+    {"URL", CATENATE_URL, url_rules},
+    {NULL},
+};
+static const struct rule catenate_list[] = {
+    {RULE_WORD, RULE_MANY, catenate_parts, "TEXT or URL"},
+    {RULE_END},
+};
+static const struct rule catenate_rules[] = {
+    {RULE_LIST, 0, catenate_list},
+    {RULE_FLAG_LIST, RULE_OPTIONAL},
+    {RULE_DATE_TIME, RULE_OPTIONAL},
+    {RULE_CHOICE, RULE_OPTIONAL, append_data},
+    {RULE_END},
+};
+static const struct word append_words[] = {
+    {"UTF8", APPEND_UTF8, utf8_list},
+    {"CATENATE", APPEND_CATENATE, catenate_rules},
+    {NULL},
+};
 static const struct rule append_data[] = {
-    {RULE_WORD, 0, utf8_word},
+    {RULE_WORD, 0, append_words},
     {RULE_STREAM, 0, NULL, "a literal"},
     {RULE_END},
 };
@@ -283,12 +309,13 @@ const struct rule imap_rules_replace[] = {
     {RULE_MAILBOX},
     {RULE_FLAG_LIST, RULE_OPTIONAL},
     {RULE_DATE_TIME, RULE_OPTIONAL},
-    {RULE_STREAM, 0, NULL, "a literal"},
+    {RULE_CHOICE, 0, append_data, "a literal"},
     {RULE_END},
 };
 
 /* Behind a message: the end, or (RFC 3502) another one. */
 const struct rule imap_rules_append_more[] = {
+    {RULE_WORD, RULE_OPTIONAL | RULE_MANY, catenate_parts, "TEXT or URL"},
     {RULE_CLOSE, RULE_OPTIONAL | RULE_TIGHT},
     {RULE_FLAG_LIST, RULE_OPTIONAL},
     {RULE_DATE_TIME, RULE_OPTIONAL},

@@ -285,7 +285,9 @@ enum list_word {
 enum metadata_word { METADATA_MAXSIZE = 1, METADATA_DEPTH };
 enum metadata_depth { DEPTH_0, DEPTH_1, DEPTH_INFINITY };
 
-enum { SELECT_CONDSTORE = 1, SELECT_QRESYNC, CREATE_USE = 1, APPEND_UTF8 = 1 };
+enum { SELECT_CONDSTORE = 1, SELECT_QRESYNC, CREATE_USE = 1 };
+enum { APPEND_UTF8 = 1, APPEND_CATENATE };
+enum { CATENATE_TEXT = 1, CATENATE_URL };
 
 extern const struct rule imap_rules_none[], imap_rules_login[], imap_rules_authenticate[],
     imap_rules_id[], imap_rules_enable[], imap_rules_mailbox[], imap_rules_select[],
