@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 from harness import BIN, Eider, check, main
+from nodes import HintProxy, Nodes, Redis
 
 STRESS = BIN.parent / 'tests' / 'stress' / 'stress'
 SECONDS = int(os.environ.get('EIDER_STRESS_SECONDS', '5'))
@@ -40,13 +41,27 @@ def test_many_clients_do_random_things(store):
 
 
 def test_one_at_a_time(store):
-    """A run that its seed repeats."""
-    with Eider(store) as eider:
+    """A run that its seed repeats; with a snapshot every other moment (I6)."""
+    with Eider(store, settings='mail = { snapshot_after = 16; };') as eider:
         stress(servers_of(eider), '--serial', '--clients', '5', seconds=max(SECONDS // 2, 1))
+        status, out, error = eider.cli('fsck', '--all', status=None)
+        check(status == 0, f'fsck: {out[-2000:]} {error[-2000:]}')
+
+
+def test_I28_hints_that_suffer_change_nothing():
+    proxy = HintProxy(Redis.get())
+    try:
+        with Nodes(settings='mail = { poll_interval = "2s"; };',
+                   bus=f'redis://127.0.0.1:{proxy.port}?prefix=stress') as both:
+            proxy.mode = 'wild'
+            stress(both.nodes, seconds=max(SECONDS // 2, 1))
+            check(all(proxy.counts.values()), f'the proxy had work: {proxy.counts}')
+    finally:
+        proxy.close()
 
 
 def test_two_sessions_on_two_nodes_change_one_mailbox_as_fast_as_they_can():
-    with Eider('nodes') as both:
+    with Nodes() as both:
         stress(both.nodes, '--clients', '2', '--boxes', '1', '--round-ms', '1000', seconds=max(SECONDS // 2, 1))
 
 

@@ -311,7 +311,7 @@ static void take_numbered(struct client *c, const char *p)
         take_expunge(c, n);
     else if (strncmp(p, " FETCH (", 8) == 0)
         take_fetch(c, n, p + 8);
-    else if (strcmp(p, " RECENT") != 0)
+    else if (strcmp(p, " RECENT") != 0 || n != 0) /* I13 */
         ledger_fail(&c->conn, "syntax: an unknown response");
 }
 
