@@ -38,9 +38,9 @@ struct mail_settings {
     uint32_t name_depth;    /* levels of one; default and at most 32 */
     uint32_t metadata_max;  /* octets of an annotation (RFC 5464); default 16,384; at most 65,535 */
     uint32_t metadata_entries; /* of one mailbox, and of the account itself; default 100 */
-    int index_after;        /* messages outside the text index that make a segment of it; default
-                               256; 0: there is no index */
-    size_t index_bytes;     /* memory for parts of text indexes; default 64 MiB */
+    int index_after;           /* messages outside the text index that make a segment of it; default
+                                  256; 0: there is no index */
+    size_t index_bytes;        /* memory for parts of text indexes; default 64 MiB */
 };
 void mail_settings_default(struct mail_settings *settings);
 
