@@ -4,6 +4,7 @@
  * goes where agree with Dovecot, so that a client sees the same list from both. */
 #include "lib/mime/address.h"
 
+#include "lib/mime/header.h"
 #include "lib/mime/scan.h"
 
 struct reader {
@@ -306,4 +307,44 @@ struct address *address_list_parse(struct arena *a, struct slice value)
     buf_done(&r.text);
     buf_done(&r.comment);
     return r.first;
+}
+
+static void write_mailbox(struct buf *out, const struct address *a)
+{
+    if (a->name.n) {
+        header_decode(out, a->name);
+        buf_add_byte(out, ' ');
+    }
+    if (a->name.n || a->route.n)
+        buf_add_byte(out, '<');
+    if (a->route.n) {
+        buf_add_slice(out, a->route);
+        buf_add_byte(out, ':');
+    }
+    buf_add_slice(out, a->mailbox);
+    buf_add_byte(out, '@');
+    buf_add_slice(out, a->domain);
+    if (a->name.n || a->route.n)
+        buf_add_byte(out, '>');
+}
+
+void address_list_text(struct buf *out, const struct address *list)
+{
+    bool first = true;
+
+    for (const struct address *a = list; a; a = a->next) {
+        if (!a->domain.p && !a->mailbox.p) { /* the end of a group */
+            buf_add_byte(out, ';');
+            continue;
+        }
+        if (!first)
+            buf_add_str(out, ", ");
+        first = !a->domain.p;
+        if (a->domain.p) {
+            write_mailbox(out, a);
+            continue;
+        }
+        header_decode(out, a->mailbox);
+        buf_add_str(out, ": ");
+    }
 }

@@ -7,7 +7,7 @@
 #pragma once
 
 #include "lib/base/arena.h"
-#include "lib/base/bytes.h"
+#include "lib/base/buf.h"
 
 /* As ENVELOPE wants it: {NULL, 0} is NIL. The start of a group has a mailbox and no domain, its end
  * neither (RFC 3501 section 7.4.2). Texts are not decoded (RFC 2047 words as they came), quoting
@@ -22,3 +22,7 @@ struct address {
 
 /* The list in arena memory; NULL if there is none. */
 struct address *address_list_parse(struct arena *a, struct slice value);
+
+/* The list as one would write it, as UTF-8 with encoded words decoded and without comments, for
+ * searching in it: Ann <ann@example.org>, bob@example.org, Team: carl@example.org; */
+void address_list_text(struct buf *out, const struct address *list);

@@ -11,6 +11,7 @@
 
 #include "lib/base/codec.h"
 #include "lib/base/mem.h"
+#include "lib/mime/address.h"
 #include "lib/mime/charset.h"
 #include "lib/mime/header.h"
 #include "lib/mime/transfer.h"
@@ -105,6 +106,35 @@ bool text_field_contains(struct slice value, struct slice key_utf8)
     header_decode(&text, value);
     found = text_contains(buf_slice(&text), key_utf8);
     buf_done(&text);
+    return found;
+}
+
+/* Is it what address_list_text would make of it? */
+static bool plain_addresses(struct slice value)
+{
+    size_t ats = 0, commas = 0;
+
+    for (size_t i = 0; i < value.n; i++) {
+        if (value.p[i] < ' ' || value.p[i] >= 0x7f || strchr("()\"\\:;=[]", value.p[i]))
+            return false;
+        ats += value.p[i] == '@';
+        commas += value.p[i] == ',';
+    }
+    return ats == commas + 1;
+}
+
+bool text_addresses_contain(struct slice value, struct slice key_utf8)
+{
+    struct arena arena = {0};
+    struct buf text = buf_make(BUF_MAX_DEFAULT);
+    bool found;
+
+    if (plain_addresses(value))
+        return text_contains(value, key_utf8);
+    address_list_text(&text, address_list_parse(&arena, value));
+    found = text_contains(buf_slice(&text), key_utf8);
+    buf_done(&text);
+    arena_done(&arena);
     return found;
 }
 

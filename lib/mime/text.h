@@ -59,6 +59,10 @@ void text_search_free(struct text_search *t);
 /* A field's value against a key, as SEARCH HEADER, FROM, SUBJECT want it: encoded words decoded. */
 bool text_field_contains(struct slice value, struct slice key_utf8);
 
+/* The same for a field of addresses, as FROM, TO, CC and BCC want it: RFC 3501 section 6.4.4: "in
+ * the envelope structure's FROM field". */
+bool text_addresses_contain(struct slice value, struct slice key_utf8);
+
 /* Collects the beginning of the first text part for a preview (RFC 8970): drive it with a sink. */
 struct text_preview;
 struct text_preview *text_preview_new(void);

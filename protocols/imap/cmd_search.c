@@ -43,6 +43,8 @@ static int begin(struct imap *im, struct command *cmd)
     if (im->enabled & ENABLED_UTF8 && args[1].kind)
         return imap_bad(cmd, "After ENABLE UTF8=ACCEPT all strings are UTF-8");
     r = search_return_read(&s->found, im, cmd, &args[0]);
+    /* RFC 9051 section 6.4.4: ESEARCH is the only answer to SEARCH there (but not to SORT) */
+    s->found.extended |= im->enabled & ENABLED_REV2;
     if (r == 0)
         r = search_run_begin(&s->run, im, cmd, charset, &args[2]);
     return r;

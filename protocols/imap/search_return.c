@@ -10,8 +10,7 @@ int search_return_read(struct search_return *r, struct imap *im, struct command 
 {
     const struct arg *options = arg->kind ? &arg->items[0].items[0] : NULL;
 
-    /* RFC 9051 section 6.4.4: ESEARCH is the only answer there */
-    r->extended = options != NULL || im->enabled & ENABLED_REV2;
+    r->extended = options != NULL;
     for (size_t i = 0; options && i < options->n; i++) {
         const struct arg *option = &options->items[i];
         unsigned once = RETURN_ALL | RETURN_PARTIAL;

@@ -8,7 +8,7 @@
 #include "protocols/imap/impl.h"
 
 struct search_return {
-    bool extended;    /* RETURN was given: ESEARCH answers */
+    bool extended;    /* RETURN was given, or need not be: ESEARCH answers */
     unsigned options; /* enum return_word */
     struct arg range; /* PARTIAL */
 

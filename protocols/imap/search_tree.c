@@ -78,6 +78,7 @@ static void compile_field(struct compiler *c, struct search_node *node, const st
     for (size_t i = 0; i < ARRAY_LEN(field_keys); i++)
         if (field_keys[i].word == node->op)
             node->name = slice_str(field_keys[i].name);
+    node->addresses = node->op != SEARCH_SUBJECT;
     node->op = SEARCH_HEADER;
     node->key = to_utf8(c, arg->items[0].text);
     node->cost = 1;
@@ -331,7 +332,8 @@ static int match_field(struct subject *s, const struct search_node *node)
     reader = header_reader_of(buf_slice(&fields));
     while (header_next(&reader, &field))
         /* RFC 3501 section 6.4.4: a zero-length string matches wherever the field is */
-        if (node->key.n == 0 || text_field_contains(field.value, node->key))
+        if (node->key.n == 0 || (node->addresses ? text_addresses_contain(field.value, node->key)
+                                                 : text_field_contains(field.value, node->key)))
             return 1;
     return 0;
 }

@@ -22,6 +22,7 @@ struct search_node {
     uint64_t number;
     int64_t date;
     struct slice name, key; /* field or keyword; what is looked for, UTF-8 */
+    bool addresses;         /* of a HEADER: of the envelope structure */
     unsigned text;          /* index of a BODY or TEXT key */
     uint64_t looked_at;     /* the last message whose digest this node has looked at, */
     bool answer;            /* and what it said */

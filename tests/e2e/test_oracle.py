@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MPL-2.0
-"""The corpus beside Dovecot: ENVELOPE, BODY, BODYSTRUCTURE, sections, SEARCH (tests/oracle); and every
+"""The corpus beside Dovecot: ENVELOPE, BODY, BODYSTRUCTURE, sections, SEARCH, SORT, THREAD (tests/oracle); and every
 byte of it through a real server, in by APPEND and out by FETCH.
 
 EIDER_ORACLE_MESSAGES: how many of the corpus are compared (default 300; 0: all)."""
@@ -40,6 +40,19 @@ def test_agrees_with_dovecot():
         done = subprocess.run([sys.executable, str(ROOT / 'tests/oracle/compare_mime.py'), str(mimedump), folder],
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=500, check=False)
         check(done.returncode == 0, done.stdout.decode(errors='replace')[-4000:])
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_search_sort_thread_agree_with_dovecot():
+    folder = corpus()
+    try:
+        sample(folder, COMPARED)
+        with Eider('sqlite') as eider:
+            anna = eider.account('anna@example.org')
+            done = subprocess.run([sys.executable, str(ROOT / 'tests/oracle/compare_search.py'), str(eider.imap_port), anna.login,
+                                   anna.password, folder], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=500, check=False)
+        check(done.returncode == 0, done.stdout.decode(errors='replace')[-20000:])
     finally:
         shutil.rmtree(folder)
 

@@ -209,3 +209,27 @@ Test(text, previews_have_200_characters_at_most)
     buf_done(&b);
     buf_done(&out);
 }
+
+Test(text, addresses_are_those_of_the_envelope)
+{
+    static const struct {
+        const char *value, *key;
+        bool found;
+    } cases[] = {
+        {"Ann Author <ann@example.org>", "author <ANN@", true},
+        {"ann@example.org, bob@example.org", "org, bob", true},
+        {"=?utf-8?q?J=C3=BCrgen?= <j@x>", "J\xC3\x9CRGEN", true},
+        {"=?utf-8?q?J=C3=BCrgen?= <j@x>", "utf-8", false},
+        {"ann@example.org (not bob)", "bob", true}, /* an old way to give the name */
+        {"\"Ann (not bob)\" <ann@example.org>", "(not bob) <ann", true},
+        {"Ann (not bob) <ann@example.org>", "bob", false},
+        {"\"A \\\"B\\\" C\" <ann@example.org>", "a \"b\" c", true},
+        {"ann @\r\n example.org", "ann@example.org", true},
+        {"Team: ann@example.org, bob@example.org;", "team: ann@example.org, bob", true},
+        {"", "x", false},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        cr_expect_eq(text_addresses_contain(slice_str(cases[i].value), slice_str(cases[i].key)),
+                     cases[i].found, "%s in %s", cases[i].key, cases[i].value);
+}
