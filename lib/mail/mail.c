@@ -33,7 +33,7 @@ void mail_settings_default(struct mail_settings *settings)
         .guard_ms = (int64_t)12 * 3600 * 1000,
         .horizon_ms = (int64_t)24 * 3600 * 1000,
         .replica_bytes = (size_t)256 << 20,
-        .content_cache_bytes = (size_t)128 << 20,
+        .content_cache_bytes = (size_t)256 << 20,
         .sortkeys_bytes = (size_t)64 << 20,
         .sights_max = 100000,
         .commit_wait_ms = 20000,

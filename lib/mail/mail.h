@@ -26,7 +26,7 @@ struct mail_settings {
     int64_t guard_ms;           /* position guard; default 12 h. Tests shorten these three alike */
     int64_t horizon_ms;         /* age of snapshots, orphans, dying blobs; default 24 h */
     size_t replica_bytes;       /* memory for replicas that nobody holds; default 256 MiB */
-    size_t content_cache_bytes; /* memory for message contents and digests; default 128 MiB */
+    size_t content_cache_bytes; /* memory for message contents and digests; default 256 MiB */
     size_t sortkeys_bytes;      /* memory for what SORT and THREAD compare; default 64 MiB */
     unsigned sights_max;        /* blobs remembered as seen alive; default 100,000 */
     int commit_wait_ms;   /* how long an intent may wait for an unreachable store; default 20,000 */
