@@ -59,7 +59,7 @@ struct mdigest {
     struct slice preview; /* UTF-8, at most 200 characters */
 
     struct slice sections, fields; /* use the functions below */
-    uint64_t known, present;       /* bit sets of fields by mdigest_field_id */
+    uint64_t known;                /* bit set of fields by mdigest_field_id */
     bool all_fields;               /* the header has no fields but those in `fields` */
 };
 
