@@ -5,6 +5,9 @@
  * become as large as that, a batch is collected as late as possible, when its first insert can go
  * out at once (`collecting`, `recording`), not when the first intent arrives.
  *
+ * Whoever commits while nobody collects does the committer's work in his own thread: a change on an
+ * idle node costs no hand-over. What arrives meanwhile is the threads'.
+ *
  * Nothing of an account may be touched after its last pending is answered, but by a reference of
  * one's own: the callers' references end with their calls.
  */
@@ -60,7 +63,7 @@ static void queue_update(struct committer *c, struct commit_queue *q)
             TAILQ_REMOVE(&c->ready, q, ready_link);
         q->ready = ready;
     }
-    if (ready)
+    if (ready && !c->collecting) /* who collects tells the others when he is done */
         pthread_cond_signal(&c->work);
 }
 
@@ -503,7 +506,7 @@ static void set_stage(struct committer *c, bool *stage, bool on)
     while (on && *stage)
         pthread_cond_wait(&c->work, &c->lock);
     *stage = on;
-    if (!on)
+    if (!on && (stage != &c->collecting || !TAILQ_EMPTY(&c->ready)))
         pthread_cond_broadcast(&c->work);
     pthread_mutex_unlock(&c->lock);
 }
@@ -642,9 +645,20 @@ static void drive(struct committer *c, struct waiter *w)
             committer_tick(c);
 }
 
+/* With the lock held, which it leaves and takes; `collecting` is the caller's. */
+static void lead(struct committer *c)
+{
+    struct batch b = {0};
+
+    collect(c, &b);
+    pthread_mutex_unlock(&c->lock);
+    run_batch(c, &b);
+    pthread_mutex_lock(&c->lock);
+}
+
+/* The lock is held, and let go. */
 static void wait_all(struct committer *c, struct waiter *w)
 {
-    pthread_mutex_lock(&c->lock);
     while (w->left)
         pthread_cond_wait(&w->done, &c->lock);
     pthread_mutex_unlock(&c->lock);
@@ -656,9 +670,13 @@ void mail_commit(struct mail *mail, struct intent **intents, size_t n)
     struct pending *pendings = NEW_ARRAY(struct pending, n + 1);
     struct waiter w = {.left = 0};
     int64_t deadline = commit_now(c) + mail->settings.commit_wait_ms;
+    bool leads;
 
     pthread_cond_init(&w.done, NULL);
     pthread_mutex_lock(&c->lock);
+    leads = !mail->stepped && !c->collecting && !c->stopping;
+    if (leads)
+        c->collecting = true;
     for (size_t i = 0; i < n; i++) {
         struct commit_queue *q;
 
@@ -672,11 +690,14 @@ void mail_commit(struct mail *mail, struct intent **intents, size_t n)
         queue_update(c, q);
     }
     atomic_fetch_add(&c->counters.intents, w.left);
-    pthread_mutex_unlock(&c->lock);
-    if (mail->stepped)
+    if (leads)
+        lead(c);
+    if (mail->stepped) {
+        pthread_mutex_unlock(&c->lock);
         drive(c, &w);
-    else
+    } else {
         wait_all(c, &w);
+    }
     pthread_cond_destroy(&w.done);
     free(pendings);
 }

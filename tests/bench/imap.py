@@ -237,11 +237,11 @@ class Run:
     # ---- idle connections ----
 
     def idle(self):
-        self.server.restart()
         for tls in (False, True):
             if tls and not self.server.tls_port:
                 continue
             for word, idling in (('selected', False), ('IDLE', True)):
+                self.server.restart()  # memory that was freed would be used again
                 self.idle_once(tls, word, idling)
 
     def idle_once(self, tls, word, idling):
