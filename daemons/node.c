@@ -17,6 +17,7 @@
 #include "lib/store/store.h"
 #include "protocols/imap/imap.h"
 #include "protocols/lmtp/lmtp.h"
+#include "protocols/pop3/pop3.h"
 
 #define SWEEP_PAUSE_MS   1000
 #define SELF_SIGNED_DAYS 825 /* what Apple's clients take at most */
@@ -201,6 +202,23 @@ static struct session_service *new_imap(struct node *node, const struct conf *c,
     return node->imap.items[node->imap.n - 1];
 }
 
+static struct session_service *new_pop3(struct node *node, const struct conf *c, bool starttls)
+{
+    struct pop3_settings s;
+
+    pop3_settings_default(&s);
+    s.starttls = starttls;
+    s.mark_seen = c->pop3.mark_seen;
+    s.login_delay_s = (unsigned)(c->pop3.login_delay / 1000);
+    s.idle_timeout_ms = c->pop3.idle_timeout;
+    s.login_timeout_ms = c->limits.login_timeout;
+    s.auth_failures = c->limits.auth_failures;
+    s.bad_commands = c->limits.bad_commands;
+    s.user_connections = c->limits.user_connections;
+    *VEC_PUSH(&node->pop3) = pop3_service_new(&s, node->mail, node->auth);
+    return node->pop3.items[node->pop3.n - 1];
+}
+
 static struct session_service *new_lmtp(struct node *node, const struct conf *c, bool starttls)
 {
     struct lmtp_settings s = {
@@ -246,7 +264,15 @@ static struct session_service *new_service(struct node *node, const struct conf 
 {
     bool starttls = l->tls == CONF_TLS_STARTTLS;
 
-    return l->protocol == CONF_IMAP ? new_imap(node, c, starttls) : new_lmtp(node, c, starttls);
+    switch ((enum conf_protocol)l->protocol) {
+    case CONF_IMAP:
+        return new_imap(node, c, starttls);
+    case CONF_POP3:
+        return new_pop3(node, c, starttls);
+    case CONF_LMTP:
+        break;
+    }
+    return new_lmtp(node, c, starttls);
 }
 
 static int open_listener(struct node *node, const struct conf_listener *l, struct error *err)
@@ -367,7 +393,10 @@ void node_free(struct node *node)
         lmtp_service_free(node->lmtp.items[i]);
     for (size_t i = 0; i < node->imap.n; i++)
         imap_service_free(node->imap.items[i]);
+    for (size_t i = 0; i < node->pop3.n; i++)
+        pop3_service_free(node->pop3.items[i]);
     VEC_DONE(&node->lmtp);
+    VEC_DONE(&node->pop3);
     VEC_DONE(&node->imap);
     tls_free(node->tls);
     sweeper_stop(node->sweeper);

@@ -20,7 +20,7 @@ struct node {
     struct mail *mail;
     struct sweeper *sweeper;
     struct tls *tls;                          /* NULL: no listener wants it */
-    VEC(struct session_service *) imap, lmtp; /* also those that a reload has replaced */
+    VEC(struct session_service *) imap, pop3, lmtp; /* also those that a reload has replaced */
     struct net *net;
 };
 

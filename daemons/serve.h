@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* serve: a process that listens and serves until it is told to stop.
  *
- * `eider serve` opens all listeners of the configuration; eider-imapd and eider-lmtpd are the same
- * with the listeners of one protocol. SIGTERM or SIGINT: accepting stops, commands in progress end,
+ * `eider serve` opens all listeners of the configuration; eider-imapd, eider-pop3d and eider-lmtpd are
+ * the same with the listeners of one protocol. SIGTERM or SIGINT: accepting stops, commands in progress end,
  * idle sessions hear good-bye in waves over shutdown.drain; a second one ends at once. SIGHUP: the
  * file is read again; certificates and the log level take effect, for the rest a line in the log
  * names what needs a restart. All settings are read and all ports open before READY is told to
@@ -12,7 +12,7 @@
 
 #include "lib/conf/conf.h"
 
-#define SERVE_ALL (1u << CONF_IMAP | 1u << CONF_LMTP)
+#define SERVE_ALL (1u << CONF_IMAP | 1u << CONF_LMTP | 1u << CONF_POP3)
 
 /* argv[0] is the command's name for messages and usage; options: -c FILE, --help, --version.
  * `protocols`: bits 1 << enum conf_protocol. Returns the exit status: 0 after a clean end, 1 if it

@@ -93,6 +93,10 @@ static int finish_bus(struct conf *c, struct error *err)
                      "%s: bus: \"local:\", \"redis://...\" or \"rediss://...\" is wanted", c->file);
 }
 
+/* Without and with implicit TLS. */
+static const unsigned usual_ports[][2] = {
+    [CONF_IMAP] = {143, 993}, [CONF_LMTP] = {24, 24}, [CONF_POP3] = {110, 995}};
+
 static int finish_listener(struct conf *c, struct conf_listener *l, struct error *err)
 {
     struct in6_addr scratch;
@@ -114,7 +118,7 @@ static int finish_listener(struct conf *c, struct conf_listener *l, struct error
         return error_set(err, ERR_INVALID, "%s:%u: \"%s\" is no numeric address, nor \"*\"",
                          c->file, l->line, l->address);
     if (l->port == 0)
-        l->port = l->protocol == CONF_LMTP ? 24 : l->tls == CONF_TLS_IMPLICIT ? 993 : 143;
+        l->port = usual_ports[l->protocol][l->tls == CONF_TLS_IMPLICIT];
     return 0;
 }
 

@@ -22,7 +22,7 @@
 #include "lib/base/buf.h"
 #include "lib/base/err.h"
 
-enum conf_protocol { CONF_IMAP, CONF_LMTP }; /* pop3, submission, http: with their daemons */
+enum conf_protocol { CONF_IMAP, CONF_LMTP, CONF_POP3 }; /* submission, http: with their daemons */
 enum conf_tls { CONF_TLS_NONE, CONF_TLS_STARTTLS, CONF_TLS_IMPLICIT };
 enum conf_log_level { CONF_LOG_ERROR, CONF_LOG_WARN, CONF_LOG_INFO, CONF_LOG_DEBUG }; /* as log.h */
 enum conf_tls_version { CONF_TLS_1_2, CONF_TLS_1_3 };
@@ -127,6 +127,11 @@ struct conf {
     struct {
         const char *comment, *admin; /* annotations of the server; "": none */
     } imap;
+    struct {
+        bool mark_seen;
+        int64_t login_delay;  /* of one account, between two logins; 0: none */
+        int64_t idle_timeout; /* of a client that is logged in */
+    } pop3;
     struct {
         const char *delimiter; /* one character, or "": no detail */
         int over_quota;        /* enum conf_over_quota */

@@ -11,7 +11,7 @@
 #define HOUR   (60 * MINUTE)
 #define DAY    (24 * HOUR)
 
-static const char *const protocols[] = {"imap", "lmtp", NULL};
+static const char *const protocols[] = {"imap", "lmtp", "pop3", NULL};
 static const char *const tls_modes[] = {"none", "starttls", "implicit", NULL};
 static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
 static const char *const tls_versions[] = {"1.2", "1.3", NULL};
@@ -36,7 +36,8 @@ static const struct conf_row listener_rows[] = {
      .help = "A numeric IPv4 or IPv6 address, or \"*\" for all of both kinds. Not together with "
              "path."},
     {"port", CONF_UINT, AT(port), "0", .max = 65535,
-     .help = "0 means the usual one: imap 143, or 993 with implicit TLS; lmtp 24."},
+     .help =
+         "0 means the usual one: imap 143, or 993 with implicit TLS; pop3 110, or 995; lmtp 24."},
     {"path", CONF_STRING, AT(path), "\"\"", .max = 100,
      .help = "A UNIX socket instead of address and port; a relative path is below data."},
     {"mode", CONF_MODE, AT(mode), "\"0660\"", .max = 0777, .help = "Permissions of the socket."},
@@ -87,6 +88,7 @@ const struct conf_row conf_rows[] = {
 
     {"listeners", CONF_GROUPS, AT(listeners),
      "( { protocol = \"imap\"; tls = \"starttls\"; }, { protocol = \"imap\"; tls = \"implicit\"; },"
+     " { protocol = \"pop3\"; tls = \"starttls\"; }, { protocol = \"pop3\"; tls = \"implicit\"; },"
      " { protocol = \"lmtp\"; path = \"lmtp\"; } )",
      .max = 256, .members = listener_rows, .item_size = sizeof(struct conf_listener),
      .line_offset = offsetof(struct conf_listener, line),
@@ -223,6 +225,19 @@ const struct conf_row conf_rows[] = {
     {"imap.admin", CONF_STRING, AT(imap.admin), "\"\"", .max = 1000, .reload = true,
      .help = "How to reach the administrator, as a URI (\"mailto:...\", \"tel:...\"): the server's "
              "annotation /shared/admin."},
+
+    {"pop3", CONF_SECTION, .help = "Clients that fetch by POP3."},
+    {"pop3.mark_seen", CONF_BOOL, AT(pop3.mark_seen), "true", .reload = true,
+     .help = "Messages that were fetched whole are marked as seen at QUIT, for those who read the "
+             "same mail by IMAP too."},
+    {"pop3.login_delay", CONF_DURATION, AT(pop3.login_delay), "0", .max = HOUR, .reload = true,
+     .help = "An account may log in again after so long; earlier it is told LOGIN-DELAY. Counted "
+             "by each process for itself, in whole seconds."},
+    {"pop3.idle_timeout", CONF_DURATION, AT(pop3.idle_timeout), "\"10m\"", .min = 10 * MINUTE,
+     .max = DAY, .reload = true,
+     .help =
+         "A client that is logged in and sends nothing for so long is disconnected, and what it "
+         "has marked for deletion stays. (RFC 1939: 10 minutes at least.)"},
 
     {"delivery", CONF_SECTION, .help = "Delivery by LMTP."},
     {"delivery.delimiter", CONF_STRING, AT(delivery.delimiter), "\"+\"", .max = 1,

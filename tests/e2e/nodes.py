@@ -174,21 +174,26 @@ class HintProxy:
         self.listener.close()
 
 
+# Behind the proxy: name of the port, protocol, tls.
+SERVICES = (('imap', 'imap', 'starttls'), ('imaps', 'imap', 'implicit'), ('lmtp', 'lmtp', 'starttls'),
+            ('pop3', 'pop3', 'starttls'), ('pop3s', 'pop3', 'implicit'))
+
+
 class Node(Eider):
     """One of several; has listeners for a proxy besides: proxied_imap_port, ..."""
 
     def make_config(self, settings, plaintext):
-        mine = {self.imap_port, self.imaps_port, self.lmtp_port}  # not listened on yet: they may come again
-        while mine & set(ports := free_ports(3)):
+        # its own are not listened on yet: they may come again
+        mine = {getattr(self, f'{name}_port') for name, _, _ in SERVICES}
+        while mine & set(ports := free_ports(len(SERVICES))):
             pass
-        self.proxied_imap_port, self.proxied_imaps_port, self.proxied_lmtp_port = ports
+        for (name, _, _), port in zip(SERVICES, ports):
+            setattr(self, f'proxied_{name}_port', port)
         text = super().make_config(settings, plaintext)
         more = ''.join(
             f'{{ protocol = "{protocol}"; address = "127.0.0.1"; port = {port}; tls = "{tls}"; proxy = true;'
             ' max_per_address = 0; },\n    '
-            for protocol, port, tls in (('imap', self.proxied_imap_port, 'starttls'),
-                                        ('imap', self.proxied_imaps_port, 'implicit'),
-                                        ('lmtp', self.proxied_lmtp_port, 'starttls')))
+            for (_, protocol, tls), port in zip(SERVICES, ports))
         return (text.replace('listeners = (\n    ', 'listeners = (\n    ' + more)
                 + 'proxy = { networks = [ "127.0.0.0/8" ]; };\n')
 
@@ -241,11 +246,12 @@ class Nodes(Eider):
             for node in self.nodes:
                 wait_for(lambda log=node: b'hints=flow' in log.log(), 30, 'hints flow')
             self.haproxy = Haproxy([[getattr(node, f'proxied_{name}_port') for node in self.nodes]
-                                    for name in ('imap', 'imaps', 'lmtp')])
+                                    for name, _, _ in SERVICES])
         except BaseException:
             self.close()
             raise
-        self.imap_port, self.imaps_port, self.lmtp_port = self.haproxy.ports
+        for (name, _, _), port in zip(SERVICES, self.haproxy.ports):
+            setattr(self, f'{name}_port', port)
         first = self.nodes[0]
         self.folder, self.config, self.uri = first.folder, first.config, first.uri
         self.lmtp_path = first.lmtp_path
