@@ -12,7 +12,9 @@
 #include "lib/base/clock.h"
 #include "lib/base/codec.h"
 #include "lib/base/digest.h"
+#include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/bus/bus.h"
 
 #define SECRET_MAX 4096
 
@@ -109,6 +111,16 @@ int cmd_open_directory(struct cmd *c)
     return 0;
 }
 
+/* So that servers on other machines hear at once of what is changed here; those on this one see it
+ * by the store's pulse. */
+static int open_bus(struct cmd *c)
+{
+    if (c->bus || strncmp(c->conf->bus, "redis", 5) != 0)
+        return 0;
+    log_set_level(LOG_WARN_);
+    return bus_open(c->conf->bus, NULL, &c->bus, &c->error);
+}
+
 int cmd_open_mail(struct cmd *c)
 {
     struct mail_settings settings;
@@ -117,7 +129,10 @@ int cmd_open_mail(struct cmd *c)
     if (r != 0 || c->mail)
         return r;
     settings_mail(c->conf, &settings);
-    r = mail_new(c->store, NULL, &settings, &c->mail, &c->error);
+    r = open_bus(c);
+    if (r < 0)
+        return cmd_fail(c, "bus");
+    r = mail_new(c->store, c->bus, &settings, &c->mail, &c->error);
     return r < 0 ? cmd_fail(c, "mail") : 0;
 }
 

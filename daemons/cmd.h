@@ -71,6 +71,7 @@ struct cmd {
     struct conf *conf;
     struct store *store;
     struct directory *directory;
+    struct bus *bus; /* NULL: none is needed */
     struct mail *mail;
 };
 

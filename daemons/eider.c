@@ -7,6 +7,9 @@
 
 #include "daemons/cmd.h"
 #include "lib/base/mem.h"
+#include "lib/bus/bus.h"
+
+#define BUS_FLUSH_MS 1000 /* a bus that is away must not hold a command up */
 
 const struct command *const cmd_table[] = {
     &cmd_serve,         &cmd_account_add,    &cmd_account_list,    &cmd_account_show,
@@ -169,6 +172,9 @@ static void cmd_close(struct cmd *c)
 {
     if (c->mail)
         mail_free(c->mail);
+    if (c->bus)
+        bus_flush(c->bus, BUS_FLUSH_MS);
+    bus_close(c->bus);
     directory_free(c->directory);
     store_close(c->store);
     conf_free(c->conf);

@@ -2,13 +2,16 @@
 #include "lib/bus/bus.h"
 
 #include <string.h>
+#include <unistd.h>
 #include <uthash.h>
 
+#include "lib/base/clock.h"
 #include "lib/base/mem.h"
 #include "lib/bus/bus_impl.h"
 
 /* Of accounts; above it everybody is told to look at everything. */
 #define PENDING_MAX 65536
+#define FLUSH_US    2000
 
 struct bus_subscription {
     LIST_ENTRY(bus_subscription) link;
@@ -268,8 +271,34 @@ size_t bus_take(struct bus *bus, struct bus_hint *ret_hints, size_t max)
         free(p);
         bus->pending_n--;
     }
+    bus->leaving = n > 0;
     pthread_mutex_unlock(&bus->lock);
     return n;
+}
+
+void bus_left(struct bus *bus)
+{
+    pthread_mutex_lock(&bus->lock);
+    bus->leaving = false;
+    pthread_mutex_unlock(&bus->lock);
+}
+
+static bool has_some(struct bus *bus)
+{
+    bool some;
+
+    pthread_mutex_lock(&bus->lock);
+    some = bus->pending_n || bus->flooded || bus->leaving;
+    pthread_mutex_unlock(&bus->lock);
+    return some;
+}
+
+void bus_flush(struct bus *bus, int max_ms)
+{
+    int64_t end = clock_mono_ms() + max_ms;
+
+    while (has_some(bus) && clock_mono_ms() < end)
+        usleep(FLUSH_US);
 }
 
 /* --- counters -------------------------------------------------------------------------------- */

@@ -57,6 +57,9 @@ int bus_check(const char *uri, struct error *err) MUST_USE;
  * faster than they go out, only the highest seq of an account is kept. */
 void bus_publish(struct bus *bus, uint64_t account, uint64_t seq);
 
+/* Waits until what was published has left, but not longer than max_ms: for programs that end. */
+void bus_flush(struct bus *bus, int max_ms);
+
 /* fn(ctx, seq) is called on the bus thread when the account may be at seq; seq 0: it is not known
  * where it is, look again. It must not block for long, nor call bus_subscribe or bus_unsubscribe.
  * Never fails; the subscription is the caller's until he ends it. */

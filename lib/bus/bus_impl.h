@@ -31,6 +31,7 @@ struct bus {
     struct bus_pending *pending;
     size_t pending_n;
     bool flooded; /* there were too many: "all of them" is pending too */
+    bool leaving; /* some were taken, and have not left yet */
     struct bus_counters counters;
 };
 
@@ -39,8 +40,9 @@ void bus_done(struct bus *bus);
 
 /* Bus thread: calls the subscribers. */
 void bus_deliver(struct bus *bus, struct bus_hint hint);
-/* Takes up to `max` pending hints away; how many. */
+/* Takes up to `max` pending hints away; how many. bus_left when they have left. */
 size_t bus_take(struct bus *bus, struct bus_hint *ret_hints, size_t max);
+void bus_left(struct bus *bus);
 /* Puts one back (or in); false: it was there already, so somebody was woken for it. */
 bool bus_put(struct bus *bus, struct bus_hint hint);
 /* True: `connected` has changed. */

@@ -205,8 +205,10 @@ static void take_out(struct redis *r, const redisReply *reply)
         return;
     }
     link_works(&r->out);
-    if (reply->type == REDIS_REPLY_INTEGER)
+    if (reply->type == REDIS_REPLY_INTEGER) {
         r->sent_n = 0;
+        bus_left(&r->bus);
+    }
 }
 
 /* --- the thread ------------------------------------------------------------------------------ */

@@ -3,6 +3,7 @@
 """Nodes that share a store tell each other what changes (I14), and nothing but time depends on their
 hints (I28). Bounds are generous; tests/bench/announce.py measures."""
 import imaplib
+import pathlib
 import random
 import re
 import socket
@@ -97,6 +98,13 @@ def test_I14_a_delivery_to_one_node_is_told_on_the_other():
         sessions[0].expunge()
         again.await_line(rb'\* 7 EXPUNGE', 10)
         check(len(check_agreement(both, anna)) == 9, 'nine are left')
+        idler = Idler(both.nodes[1], anna)
+        maildir = pathlib.Path(both.folder) / 'Maildir'
+        for name in ('cur', 'new', 'tmp'):
+            (maildir / name).mkdir(parents=True)
+        (maildir / 'new' / '1.one').write_bytes(message(99))
+        both.cli('import', 'maildir', '--account', anna.login, str(maildir))
+        idler.await_exists(10, 10)  # the administrator's commands give hints too
 
 
 def test_I14_without_redis_it_is_told_within_the_poll_interval():
