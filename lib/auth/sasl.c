@@ -369,11 +369,22 @@ static int choose_binding(struct sasl_exchange *x, struct slice first, struct er
     return 0;
 }
 
+/* libsasl2 2.1.28 loses the memory of names that are longer than its own buffer of 1 KB, and
+ * anybody may send such names before he has logged in. No login is as long. */
+#define NAMES_MAX 1000
+
+static int refuse_long_names(struct slice names, struct error *err)
+{
+    return names.n > NAMES_MAX ? error_set(err, ERR_INVALID, "the user name is too long") : 0;
+}
+
 static int scram_first(struct sasl_exchange *x, struct slice first, struct buf *challenge,
                        struct error *err)
 {
-    int r = choose_binding(x, first, err);
+    int r = refuse_long_names(first, err);
 
+    if (r == 0)
+        r = choose_binding(x, first, err);
     return r < 0 ? ended(x, r) : start_library(x, mechanisms[x->mechanism], first, challenge, err);
 }
 
@@ -409,8 +420,14 @@ static int scram_end(struct sasl_exchange *x, struct slice response, struct erro
 static int plain_first(struct sasl_exchange *x, struct slice response, struct buf *challenge,
                        struct error *err)
 {
-    int r = start_library(x, mechanisms[PLAIN], response, challenge, err);
+    ssize_t to = slice_find(response, '\0');
+    ssize_t end = to < 0 ? -1 : slice_find(slice_skip(response, (size_t)to + 1), '\0');
+    int r = refuse_long_names(
+        slice_sub(response, 0, end < 0 ? response.n : (size_t)to + (size_t)end + 1), err);
 
+    if (r < 0)
+        return ended(x, r);
+    r = start_library(x, mechanisms[PLAIN], response, challenge, err);
     return r > 0 ? ended(x, error_set(err, ERR_INVALID, "the client's message is malformed")) : r;
 }
 

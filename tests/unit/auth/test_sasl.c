@@ -334,6 +334,30 @@ Test(sasl, cut_and_broken_messages_let_nobody_in)
     }
 }
 
+/* With a name of more than 1 KB libsasl2 would lose its memory. */
+Test(sasl, names_that_nobody_has_do_not_reach_the_library)
+{
+    static const char *const patterns[] = {"PLAIN", "SCRAM-SHA-256"};
+    char name[2000];
+
+    memset(name, 'a', sizeof name);
+    for (size_t i = 0; i < ARRAY_LEN(patterns); i++) {
+        CLEANUP(buf_done) struct buf challenge = buf_make(10000), text = buf_make(10000);
+        struct sasl_exchange *x = NULL;
+        struct slice first;
+
+        buf_add_slice(&text, i ? S("n,,n=") : S("\0"));
+        buf_add(&text, name, sizeof name);
+        buf_add_slice(&text, i ? S(",r=abc") : S("\0secret"));
+        first = buf_slice(&text);
+        peer.has_cb_exporter = false;
+        peer.cb_end_point_n = 0;
+        cr_expect(sasl_start(auth, slice_str(patterns[i]), &peer, &first, &x, &challenge, &user,
+                             &not_before, &err) == -ERR_INVALID);
+        cr_expect_str_eq(err.text, "the user name is too long");
+    }
+}
+
 Test(sasl, messages_of_plain_and_login_are_checked)
 {
     static const struct {
