@@ -22,6 +22,7 @@ uint64_t client_roll(struct client *c, uint64_t n)
 void client_init(struct client *c, const struct world *world, int id, uint64_t seed)
 {
     *c = (struct client){.world = world, .id = id, .box = -1, .conn.fd = -1};
+    c->conn.print = world->print;
     c->dice = seed * 1000003 + (uint64_t)id * 7919;
 }
 

@@ -14,6 +14,7 @@ struct world {
     int boxes;
     uint32_t box_max; /* messages in a mailbox, about */
     int announce_ms;  /* a session in IDLE is told everything within this time */
+    bool print;       /* commands go to standard output */
     bool lonely;      /* one client works at a time: nobody waits in IDLE */
 };
 

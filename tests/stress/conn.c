@@ -74,6 +74,8 @@ void conn_free(struct conn *c)
 void conn_send(struct conn *c, const char *bytes, size_t n)
 {
     trace(c, "C: ", bytes, n);
+    if (c->print)
+        printf("%.*s", (int)n, bytes);
     while (n && c->fd >= 0) {
         ssize_t sent = send(c->fd, bytes, n, MSG_NOSIGNAL);
 

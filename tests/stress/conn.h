@@ -16,6 +16,7 @@ struct conn {
     size_t response_cap;
     char trace[TRACE_LINES][TRACE_BYTES];
     unsigned traced;
+    bool print; /* what is sent goes to standard output too */
 };
 
 /* 0 or -1. */

@@ -11,6 +11,7 @@
  *   --box-max N     messages in a mailbox, about; default 150
  *   --round-ms N    of work before everything is compared; default 2000
  *   --announce-ms N a session in IDLE must know everything within this time; default 35000
+ *   --print         commands go to standard output too
  *   --serial        one client works at a time, so that the choices of a run follow from its seed
  *
  * Each client remembers what the protocol lets it know and checks each response against it, and
@@ -284,6 +285,9 @@ static void take_option(struct run *r, int option, const char *value)
     case 'a':
         r->world.announce_ms = number(value, 1, 1000000);
         break;
+    case 'P':
+        r->world.print = true;
+        break;
     case '1':
         r->serial = r->world.lonely = true;
         break;
@@ -304,6 +308,7 @@ static void take_options(struct run *r, int argc, char **argv)
                                             {"round-ms", required_argument, NULL, 'r'},
                                             {"announce-ms", required_argument, NULL, 'a'},
                                             {"serial", no_argument, NULL, '1'},
+                                            {"print", no_argument, NULL, 'P'},
                                             {0}};
     int option;
 
