@@ -813,10 +813,8 @@ static int finished(struct fetch *f, struct command *cmd)
         return imap_no(cmd, "EXPUNGEISSUED", "Some of the messages are expunged");
     if (f->unknown_cte)
         return imap_no(cmd, "UNKNOWN-CTE", "The encoding of some of the parts is not known");
-    if (f->damage.kind) {
-        cmd->err = f->damage;
-        return -ERR_INTERNAL;
-    }
+    if (f->damage.kind) /* RFC 5530 */
+        return imap_no(cmd, "CORRUPTION", "%s", f->damage.text);
     return 0;
 }
 
