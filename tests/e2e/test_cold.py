@@ -14,7 +14,12 @@ COMMANDS = (
     'SEARCH 1:20 SEEN', 'STATUS INBOX (MESSAGES UNSEEN UIDNEXT)', 'STORE 5 FLAGS.SILENT (\\Seen)',
     'STORE 6 FLAGS (\\Seen $Work)', 'UID STORE 7 +FLAGS ($Work)', 'UID FETCH 1:* (UID) (CHANGEDSINCE 30)',
     'FETCH 12 (BODY.PEEK[])', 'FETCH 1 (BODY[TEXT])', 'COPY 2:3 Target', 'UID MOVE 4 Target',
-    'UID EXPUNGE 12', 'EXPUNGE', 'CLOSE', 'UNSELECT')
+    'SORT (SUBJECT) UTF-8 ALL', 'THREAD REFERENCES UTF-8 ALL', 'STATUS INBOX (SIZE DELETED)',
+    'ENABLE QRESYNC;UID FETCH 1:* (FLAGS) (CHANGEDSINCE 20 VANISHED)',
+    'ENABLE QRESYNC;UNSELECT;SELECT INBOX (QRESYNC ({v} 20))',
+    'ENABLE QRESYNC;UNSELECT;SELECT INBOX (QRESYNC ({v} 20 1:30 (3,9,20 3,9,20)))',
+    'ENABLE QRESYNC;UNSELECT;SELECT INBOX (QRESYNC ({v} 1000000))',
+    'SEARCH RETURN (SAVE) UNSEEN;FETCH $ (UID)', 'UID EXPUNGE 12', 'EXPUNGE', 'CLOSE', 'UNSELECT')
 
 
 def filled(store):
@@ -38,7 +43,12 @@ def run(imap, command):
     lines = []
     while not lines or not lines[-1].startswith(b'x1 '):
         lines.append(imap.readline())
-    return [re.sub(rb'(UIDVALIDITY|COPYUID) \d+|MAILBOXID \([^)]*\)', b'', line) for line in lines]
+    return lines
+
+
+def hide(line):
+    """Without what differs between two servers."""
+    return re.sub(rb'(UIDVALIDITY|COPYUID) \d+|MAILBOXID \([^)]*\)', b'', line)
 
 
 def answers(eider, anna, command, warm):
@@ -46,7 +56,10 @@ def answers(eider, anna, command, warm):
     selected = run(imap, 'SELECT INBOX')
     if warm:
         run(imap, 'SEARCH ALL')
-    result = run(imap, command)
+    validity = re.search(rb'UIDVALIDITY (\d+)', b''.join(selected)).group(1).decode()
+    result = [run(imap, part.replace('{v}', validity)) for part in command.split(';')]
+    result = [[hide(line) for line in lines] for lines in result]
+    selected = [hide(line) for line in selected]
     after = run(imap, 'NOOP')
     imap.logout()
     time.sleep(0.05)  # the session is freed
