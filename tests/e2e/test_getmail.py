@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MPL-2.0
 """Programs that only fetch: fetchmail, getmail and fdm. Each message comes once, with its bytes, whether it
-stays at the server or is taken away; what comes in between is not lost. mpop speaks POP3 only (it says
-so itself), so it waits for that."""
+stays at the server or is taken away; what comes in between is not lost. mpop speaks POP3 only:
+see test_pop3.py."""
 import os
 import pathlib
 import pwd
