@@ -259,7 +259,7 @@ static int read_items(struct imap *im, struct fetch *f, struct command *cmd)
     int r = 0;
 
     f->items = arena_array(&cmd->arena, n + 8, sizeof *f->items); /* 8: macros, UID, MODSEQ */
-    if (cmd->row->flags & CMD_UID)
+    if (cmd->row->flags & CMD_UID && !(im->enabled & ENABLED_UIDONLY))
         add_item(f, FETCH_UID);
     for (size_t i = 0; i < n && r == 0; i++)
         r = add_word(im, f, cmd, list ? &list->items[i] : choice);
@@ -739,9 +739,7 @@ static int write_message(struct imap *im, struct fetch *f, struct error *err)
             r = check_encodings(f, err);
         if (r < 0)
             return r;
-        buf_add_str(out, "* ");
-        buf_add_u64(out, e->seq);
-        buf_add_str(out, " FETCH (");
+        imap_write_fetch(im, e->seq, e->m.uid);
     }
     for (;;) {
         r = f->scanning ? scan(f, out, err) : 0;

@@ -50,6 +50,12 @@ static void enable_rev2(struct imap *im)
     im->enabled |= ENABLED_REV2;
 }
 
+/* RFC 9586 */
+static void enable_uidonly(struct imap *im)
+{
+    im->enabled |= ENABLED_UIDONLY;
+}
+
 /* RFC 4978 section 3: BAD where COMPRESS is active already. */
 int cmd_compress(struct imap *im, struct command *cmd)
 {
@@ -73,6 +79,7 @@ static const struct {
     {"UTF8=ACCEPT", enable_utf8, ENABLED_UTF8},
     {"IMAP4rev2", enable_rev2, ENABLED_REV2},
     {"METADATA", imap_enable_metadata, ENABLED_METADATA},
+    {"UIDONLY", enable_uidonly, ENABLED_UIDONLY},
 };
 
 int cmd_enable(struct imap *im, struct command *cmd)

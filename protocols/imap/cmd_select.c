@@ -17,7 +17,8 @@ static void write_selected(struct imap *im, const struct state *st, const struct
 {
     const struct mailbox *box = view_mailbox(im->view);
     bool rev2 = im->enabled & ENABLED_REV2;
-    uint32_t unseen = rev2 ? 0 : view_seq(im->view, first_unseen);
+    bool no_number = im->enabled & (ENABLED_REV2 | ENABLED_UIDONLY);
+    uint32_t unseen = no_number ? 0 : view_seq(im->view, first_unseen);
     struct buf *out = &im->s.out;
 
     imap_tell_keywords(im);
@@ -132,6 +133,8 @@ static int check_qresync(struct imap *im, struct command *cmd, const struct arg 
 {
     if (!(im->enabled & ENABLED_QRESYNC))
         return imap_bad(cmd, "ENABLE QRESYNC first");
+    if (im->enabled & ENABLED_UIDONLY && q->items[3].kind)
+        return imap_uid_required(cmd);
     if (has_star(&q->items[2]) || is_match_wrong(&q->items[3]))
         return imap_bad(cmd, "* has no place in what is known");
     return 0;

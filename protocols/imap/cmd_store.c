@@ -72,7 +72,9 @@ static int tell_modseqs(struct imap *im, struct command *cmd)
             return RUN_AGAIN;
         if (gone)
             continue;
-        buf_printf(&im->s.out, "* %u FETCH (UID %u ", seq, m.uid);
+        imap_write_fetch(im, seq, m.uid);
+        if (!(im->enabled & ENABLED_UIDONLY))
+            buf_printf(&im->s.out, "UID %u ", m.uid);
         imap_write_modseq(im, m.modseq);
         buf_add_str(&im->s.out, ")\r\n");
     }

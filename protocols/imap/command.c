@@ -73,16 +73,17 @@ const struct command_row imap_commands[] = {
      cmd_store, "3501 6.4.8", NULL},
     /* COPY and MOVE take sequence numbers, but RFC 3501 7.4.1 lets EXPUNGE be sent with COPY, and
      * MOVE must send it (RFC 6851 3.3). */
-    {"COPY", IMAP_SELECTED, CMD_PIECES, imap_rules_copy, cmd_copy, "3501 6.4.7", NULL},
+    {"COPY", IMAP_SELECTED, CMD_NUMBERS | CMD_PIECES, imap_rules_copy, cmd_copy, "3501 6.4.7",
+     NULL},
     {"UID COPY", IMAP_SELECTED, CMD_UID | CMD_PIECES, imap_rules_copy, cmd_copy, "3501 6.4.8",
      NULL},
     /* and REPLACE does, once it is done (RFC 8508 3.4) */
-    {"REPLACE", IMAP_SELECTED, CMD_NEEDS_WRITE | CMD_EXPUNGES, imap_rules_replace, cmd_replace,
-     "8508 3.2", "REPLACE"},
+    {"REPLACE", IMAP_SELECTED, CMD_NUMBERS | CMD_NEEDS_WRITE | CMD_EXPUNGES, imap_rules_replace,
+     cmd_replace, "8508 3.2", "REPLACE"},
     {"UID REPLACE", IMAP_SELECTED, CMD_UID | CMD_NEEDS_WRITE | CMD_EXPUNGES, imap_rules_replace,
      cmd_replace, "8508 3.3", NULL},
-    {"MOVE", IMAP_SELECTED, CMD_NEEDS_WRITE | CMD_EXPUNGES | CMD_PIECES, imap_rules_copy, cmd_move,
-     "6851 3.1", "MOVE"},
+    {"MOVE", IMAP_SELECTED, CMD_NUMBERS | CMD_NEEDS_WRITE | CMD_EXPUNGES | CMD_PIECES,
+     imap_rules_copy, cmd_move, "6851 3.1", "MOVE"},
     {"UID MOVE", IMAP_SELECTED, CMD_UID | CMD_NEEDS_WRITE | CMD_EXPUNGES | CMD_PIECES,
      imap_rules_copy, cmd_move, "6851 3.2", NULL},
 };

@@ -42,6 +42,7 @@ struct imap_settings {
     const char *comment, *admin;
     int64_t login_timeout_ms; /* from the connection to the login */
     int64_t idle_timeout_ms;  /* without a command, after login; at least 30 min (RFC 3501 5.4) */
+    int64_t progress_ms;      /* in a long SEARCH: INPROGRESS this often; negative: never */
     int64_t keepalive_ms;     /* in IDLE: "* OK Still here" this often; 0: never */
 };
 void imap_settings_default(struct imap_settings *settings);

@@ -64,6 +64,7 @@ enum command_flags {
     /* Has the messages that it looks at loaded itself (imap_resolve does; view_load). For all other
      * commands of the selected state the whole mailbox is loaded before they run. */
     CMD_PIECES = 128,
+    CMD_NUMBERS = 256, /* takes sequence numbers, though EXPUNGE may be sent */
 };
 
 struct command_row {
@@ -112,6 +113,7 @@ enum imap_enabled {
     ENABLED_UTF8 = 4,      /* UTF8=ACCEPT */
     ENABLED_REV2 = 8,      /* IMAP4rev2 */
     ENABLED_METADATA = 16, /* RFC 5464 section 4.1 */
+    ENABLED_UIDONLY = 64,  /* RFC 9586 */
 };
 
 struct imap_service {
@@ -187,6 +189,10 @@ bool imap_takes_utf8(const struct imap *im);
 void imap_write_mailbox(const struct imap *im, struct buf *out, struct slice name);
 /* Any bytes without NUL: quoted, or a literal. */
 void imap_write_string(struct buf *out, struct slice s);
+/* "* 5 FETCH (", or after ENABLE UIDONLY "* 1207 UIDFETCH (" */
+void imap_write_fetch(struct imap *im, uint32_t seq, uint32_t uid);
+/* BAD: a sequence number after ENABLE UIDONLY. */
+int imap_uid_required(struct command *cmd) MUST_USE;
 /* "FLAGS (\Seen $Work)" */
 void imap_write_flags(struct buf *out, const struct flagset *flags);
 /* "17-Jul-1996 02:44:25 +0000" with its quotes */

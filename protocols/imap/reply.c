@@ -88,6 +88,14 @@ int imap_bad(struct command *cmd, const char *fmt, ...)
     return error_set(&cmd->err, ERR_INVALID, "%s", text);
 }
 
+int imap_uid_required(struct command *cmd)
+{
+    int r = imap_bad(cmd, "After ENABLE UIDONLY there are no sequence numbers");
+
+    cmd->code = "UIDREQUIRED";
+    return r;
+}
+
 int imap_no(struct command *cmd, const char *code, const char *fmt, ...)
 {
     va_list ap;
@@ -115,6 +123,8 @@ static const char *const capabilities[] = {
     "OBJECTID",    /* RFC 8474 */
     "PREVIEW",     /* RFC 8970 */
     "SAVEDATE",    /* RFC 8514 */
+    "INPROGRESS",  /* RFC 9585 */
+    "UIDONLY",     /* RFC 9586 */
 };
 
 static void write_login_capabilities(const struct imap *im, struct buf *out)
@@ -203,6 +213,15 @@ void imap_write_mailbox(const struct imap *im, struct buf *out, struct slice nam
     if (mutf7_encode(&b, name) < 0)
         buf_add_slice(&b, name); /* not UTF-8: cannot be, names are checked when they are made */
     imap_write_string(out, buf_slice(&b));
+}
+
+void imap_write_fetch(struct imap *im, uint32_t seq, uint32_t uid)
+{
+    bool uid_only = im->enabled & ENABLED_UIDONLY;
+
+    buf_add_str(&im->s.out, "* ");
+    buf_add_u64(&im->s.out, uid_only ? uid : seq);
+    buf_add_str(&im->s.out, uid_only ? " UIDFETCH (" : " FETCH (");
 }
 
 void imap_write_flags(struct buf *out, const struct flagset *flags)

@@ -12,6 +12,7 @@ int search_run_begin(struct search_run *s, struct imap *im, struct command *cmd,
     int r;
 
     s->next_uid = 1;
+    s->progress_at_ms = clock_mono_ms() + im->service->settings.progress_ms;
     r = search_tree_compile(&s->tree, im, cmd, charset, keys);
     if (r == 0 && s->tree.modseq)
         imap_enable_condstore(im);
@@ -147,11 +148,28 @@ static int look_at(struct search_run *s, struct imap *im, int64_t until, search_
     return MIN(r, 0);
 }
 
+/* RFC 9585 section 4: how far it is, of how much. Between the steps, so never within a response. */
+static void tell_progress(struct search_run *s, struct imap *im, const struct command *cmd)
+{
+    int64_t every = im->service->settings.progress_ms, now = clock_mono_ms();
+    uint32_t all = view_count(im->view);
+
+    if (every < 0 || now < s->progress_at_ms || !all)
+        return;
+    s->progress_at_ms = now + every;
+    buf_printf(&im->s.out, "* OK [INPROGRESS (\"%s\" %u %u)] Still searching\r\n", cmd->parsed.tag,
+               s->at < s->n ? s->batch[s->at].seq - 1
+               : s->n       ? s->batch[s->n - 1].seq
+                            : 0,
+               all);
+}
+
 int search_run_step(struct search_run *s, struct imap *im, struct command *cmd, int64_t until,
                     search_hit *hit, void *ctx)
 {
     int r;
 
+    tell_progress(s, im, cmd);
     for (;;) {
         if (s->at == s->n && s->ended)
             return 0;

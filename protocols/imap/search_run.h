@@ -21,9 +21,10 @@ struct search_candidate {
 
 struct search_run {
     struct search_tree tree;
-    uint32_t next_uid; /* messages below have been looked at */
-    bool ended;        /* no more candidates */
-    bool some_gone;    /* messages that could not be read were left out */
+    uint32_t next_uid;      /* messages below have been looked at */
+    bool ended;             /* no more candidates */
+    int64_t progress_at_ms; /* the next INPROGRESS (RFC 9585) */
+    bool some_gone;         /* messages that could not be read were left out */
     struct search_candidate batch[SEARCH_BATCH];
     struct slice digests[SEARCH_BATCH];
     struct hold *hold, *ahead; /* the batch's digests; its contents, where texts are sought */

@@ -102,6 +102,8 @@ static int compile_set(struct compiler *c, struct search_node *node, const struc
                        bool by_uid)
 {
     node->op = SEARCH_UID;
+    if (!by_uid && set->set.n && c->im->enabled & ENABLED_UIDONLY)
+        return imap_uid_required(c->cmd);
     c->cmd->numbers |= !by_uid; /* RFC 3501 section 7.4.1: no EXPUNGE then */
     return imap_resolve(c->im, c->cmd, set, by_uid, &node->uids);
 }

@@ -101,8 +101,9 @@ void imap_write_changed(struct imap *im, uint32_t seq, const struct message *m, 
 {
     struct buf *out = &im->s.out;
 
-    buf_printf(out, "* %u FETCH (", seq);
-    if (uid || im->enabled & (ENABLED_CONDSTORE | ENABLED_REV2))
+    imap_write_fetch(im, seq, m->uid);
+    if ((uid || im->enabled & (ENABLED_CONDSTORE | ENABLED_REV2)) &&
+        !(im->enabled & ENABLED_UIDONLY))
         buf_printf(out, "UID %u ", m->uid);
     imap_write_flags(out, m->flags);
     if (im->enabled & ENABLED_CONDSTORE) {
@@ -175,7 +176,7 @@ bool imap_tell(struct imap *im, bool allow_expunge, bool uid)
 {
     const struct view_events events = {
         .expunge = tell_expunge,
-        .vanished = im->enabled & ENABLED_QRESYNC ? tell_vanished : NULL,
+        .vanished = im->enabled & (ENABLED_QRESYNC | ENABLED_UIDONLY) ? tell_vanished : NULL,
         .exists = tell_exists,
         .flags = tell_flags,
     };

@@ -29,6 +29,7 @@ void imap_settings_default(struct imap_settings *settings)
         .login_timeout_ms = 60 * 1000,
         .idle_timeout_ms = 30 * 60 * 1000,
         .keepalive_ms = 2 * 60 * 1000,
+        .progress_ms = 10 * 1000,
     };
 }
 

@@ -296,6 +296,8 @@ static int run(struct imap *im)
     if (any_malformed(cmd))
         return imap_no(cmd, "CANNOT", "A mailbox name is not %s",
                        imap_takes_utf8(im) ? "UTF-8" : "modified UTF-7 (RFC 3501 5.1.3)");
+    if (im->enabled & ENABLED_UIDONLY && cmd->row->flags & (CMD_SEQ | CMD_NUMBERS))
+        return imap_uid_required(cmd);
     if (cmd->row->flags & CMD_NEEDS_WRITE && im->read_only)
         return imap_no(cmd, "READ-ONLY", "The mailbox is open for reading only");
     if (cmd->row->states == IMAP_SELECTED && !(cmd->row->flags & CMD_PIECES)) {

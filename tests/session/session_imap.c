@@ -7,7 +7,7 @@
  *   @limit NAME n       before any connection: login-timeout, idle-timeout, keepalive (ms),
  *                       connections (of one account), literal-minus (0 or 1), nesting, set,
  *                       search-terms,
- *                       append-messages, append-memory (bytes)
+ *                       append-messages, progress (ms), append-memory (bytes)
  *   @store down|up|lost the store refuses everything; works; loses the replies to log inserts
  */
 #include <stdio.h>
@@ -114,6 +114,8 @@ static bool limit(struct imap_world *w, struct slice name, struct slice value)
         s->search_terms_max = (unsigned)n;
     else if (slice_eq(name, S("connections")))
         s->user_connections = (unsigned)n;
+    else if (slice_eq(name, S("progress")))
+        s->progress_ms = (int64_t)n;
     else if (slice_eq(name, S("append-messages")))
         s->append_messages = (unsigned)n;
     else if (slice_eq(name, S("append-memory")))
