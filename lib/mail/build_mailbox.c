@@ -216,13 +216,22 @@ static const struct mailbox **whole_tree(struct builder *b, struct slice old, si
     return boxes;
 }
 
+/* Could a name below this one be taken? Else there is no need to look for each. */
+static bool any_below(const struct builder *b, struct slice name)
+{
+    for (size_t i = 0; i < b->work->n_mailboxes; i++)
+        if (is_below(slice_str(b->work->mailboxes[i]->name), name))
+            return true;
+    return false;
+}
+
 /* *growth: bytes by which names get longer. */
 static int add_rename(struct builder *b, struct intent *it, struct slice old,
-                      const struct mailbox *box, struct slice to, size_t *growth)
+                      const struct mailbox *box, struct slice to, bool look, size_t *growth)
 {
     struct slice from = slice_str(box->name), name;
     const char *text = arena_printf(b->arena, "%.*s%s", SLICE_FMT(to), box->name + old.n);
-    const struct mailbox *there = state_mailbox_named(b->work, slice_str(text));
+    const struct mailbox *there = look ? state_mailbox_named(b->work, slice_str(text)) : NULL;
     struct op *op;
     int r;
 
@@ -242,6 +251,7 @@ static int rename_tree(struct builder *b, struct intent *it, struct slice old, s
 {
     const struct mailbox **boxes;
     size_t n, growth = 0;
+    bool look = any_below(b, name);
     int r;
 
     if (is_below(name, old))
@@ -251,7 +261,7 @@ static int rename_tree(struct builder *b, struct intent *it, struct slice old, s
         return refuse_missing(it);
     r = add_superiors(b, it, name);
     for (size_t i = 0; i < n && r == 0; i++)
-        r = add_rename(b, it, old, boxes[i], name, &growth);
+        r = add_rename(b, it, old, boxes[i], name, look, &growth);
     return r < 0 ? r : check_total(b, it, growth);
 }
 
