@@ -33,6 +33,9 @@ static const struct {
     {"SELECT", imap_rules_select},
     {"STATUS", imap_rules_status},
     {"CREATE", imap_rules_create},
+    {"GETMETADATA", imap_rules_getmetadata},
+    {"SETMETADATA", imap_rules_setmetadata},
+    {"SETQUOTA", imap_rules_setquota},
     {"AUTHENTICATE", imap_rules_authenticate},
 };
 
@@ -90,6 +93,7 @@ static void dump(const struct arg *a, struct buf *out)
         buf_printf(out, "w%d", a->word);
         break;
     case RULE_LIST:
+    case RULE_GROUP:
         break;
     default:
         buf_printf(out, "'%.*s'%s", SLICE_FMT(a->text), a->malformed ? "!" : a->text.p ? "" : "0");
@@ -202,13 +206,25 @@ static const struct {
     {"a SELECT inbox/x (CONDSTORE)\r\n", "a SELECT 'INBOX/x' ((w1))\n"},
     {"a SELECT &AOQ-\r\n", "a SELECT '\xc3\xa4' -\n"},
     {"a SELECT &AOQ\r\n", "a SELECT '&AOQ'! -\n"},
-    {"a CREATE x (USE (\\Sent \\Trash))\r\n", "a CREATE 'x' ((w1(((w32 w64)))))\n"},
+    {"a CREATE x (USE (\\Sent \\Trash))\r\n", "a CREATE 'x' ((w1((('\\Sent' '\\Trash')))))\n"},
+    {"a CREATE x (USE (Sent))\r\n", "a BAD Expected ) before 'S' (argument byte 9)\n"},
     {"a STATUS x (MESSAGES UIDNEXT)\r\n", "a STATUS 'x' ((w1 w3))\n"},
     {"a STATUS x ()\r\n", "a BAD Expected status item before ')' (argument byte 4)\n"},
     {"a STATUS x (FROBS)\r\n", "a BAD Unknown status item FROBS\n"},
     {"a LIST \"\" *\r\n", "a LIST - '' '*' -\n"},
     {"a LIST (SUBSCRIBED) \"\" (a b%) RETURN (SPECIAL-USE)\r\n",
-     "a LIST ((w1)) '' (('a' 'b%')) w7(((w2)))\n"},
+     "a LIST ((w1)) '' (('a' 'b%')) w8(((w2)))\n"},
+    {"a LIST \"\" * RETURN (STATUS (SIZE) METADATA (/private/x))\r\n",
+     "a LIST - '' '*' w8(((w6(((w10))) w7((('/private/x'))))))\n"},
+    {"a GETMETADATA \"\" /shared/x\r\n", "a GETMETADATA - '' '/shared/x' -\n"},
+    {"a GETMETADATA x (MAXSIZE 5 DEPTH infinity) (/a /b)\r\n",
+     "a GETMETADATA - 'x' ((w1(5) w2(w2))) (('/a' '/b'))\n"},
+    {"a GETMETADATA (DEPTH 1) x (/a)\r\n", "a GETMETADATA ((w2(w1))) 'x' (('/a')) -\n"},
+    {"a SETMETADATA x (/a NIL /b \"\" /c ~{1+}\r\n\x01)\r\n",
+     "a SETMETADATA 'x' ((('/a' ''0) ('/b' '') ('/c' '\x01')))\n"},
+    {"a SETMETADATA x (/a)\r\n", "a BAD Expected a value before ')' (argument byte 6)\n"},
+    {"a SETQUOTA r (STORAGE 5 MESSAGE 6)\r\n", "a SETQUOTA 'r' ((('STORAGE' 5) ('MESSAGE' 6)))\n"},
+    {"a SETQUOTA r ()\r\n", "a SETQUOTA 'r' (-)\n"},
     {"a ID NIL\r\n", "a ID w0\n"},
     {"a ID (\"name\" \"x\" \"os\" NIL)\r\n", "a ID (('name' 'x' 'os' ''0))\n"},
     {"a ID ()\r\n", "a ID (-)\n"},
