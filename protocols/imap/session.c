@@ -196,10 +196,11 @@ static void say_modseq(struct imap *im)
     struct command *cmd = &im->cmd;
     uint64_t modseq;
 
-    if (!im->view || !(im->enabled & ENABLED_QRESYNC))
+    if (!im->view || !(im->enabled & ENABLED_CONDSTORE))
         return;
     modseq = view_modseq(im->view);
-    if (cmd->row->flags & CMD_EXPUNGES && cmd->result == 0 && !cmd->code)
+    if (im->enabled & ENABLED_QRESYNC && cmd->row->flags & CMD_EXPUNGES && cmd->result == 0 &&
+        !cmd->code)
         cmd->code = arena_printf(&cmd->arena, "HIGHESTMODSEQ %llu", (unsigned long long)modseq);
     else if (im->modseq_told && modseq < view_mailbox(im->view)->sum.modseq)
         buf_printf(&im->s.out, "* OK [HIGHESTMODSEQ %llu] There is more to be told\r\n",
