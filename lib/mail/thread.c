@@ -15,7 +15,17 @@
 
 #define NONE THREAD_NONE
 
-enum phase { LINK_PARENTS, LINK_REFERENCES, SORT_SUBJECTS, SPLIT_SUBJECTS, PRUNE, FINISH, DONE };
+enum phase {
+    LINK_PARENTS,
+    LINK_REFERENCES,
+    PRUNE,
+    ORDER, /* step 4, and what dummies are sorted by */
+    MERGE_SUBJECTS,
+    SORT_SUBJECTS, /* ORDEREDSUBJECT begins here */
+    SPLIT_SUBJECTS,
+    FINISH,
+    DONE
+};
 
 /* Open addressing: message ids, later subjects; the keys are hashes that nobody outside can aim. */
 struct table {
@@ -511,50 +521,52 @@ static bool link_some(struct thread *t, size_t work,
     return true;
 }
 
+/* Step 6; of ORDEREDSUBJECT the children are in order already. */
 static void finish(struct thread *t)
 {
     struct siblings work = {0};
 
-    if (t->algorithm == THREAD_BY_SUBJECT) {
+    if (t->algorithm == THREAD_BY_SUBJECT)
         sort_children(t, NONE, NULL, &work);
-        VEC_DONE(&work);
-        return;
-    }
-    if (t->algorithm == THREAD_BY_REFERENCES) {
-        sort_all(t); /* step 4, and what dummies are sorted by */
+    else
+        sort_all(t);
+    VEC_DONE(&work);
+}
+
+/* One step; the phase that follows. */
+static enum phase advance(struct thread *t, size_t work)
+{
+    switch (t->phase) {
+    case LINK_PARENTS:
+        return link_some(t, work, link_parent) ? LINK_REFERENCES : LINK_PARENTS;
+    case LINK_REFERENCES:
+        return link_some(t, work, link_references) ? PRUNE : LINK_REFERENCES;
+    case PRUNE:
+        prune(t);
+        return t->algorithm == THREAD_BY_REFERENCES ? ORDER : FINISH;
+    case ORDER:
+        sort_all(t);
+        return MERGE_SUBJECTS;
+    case MERGE_SUBJECTS:
         merge_subjects(t);
+        return FINISH;
+    case SORT_SUBJECTS:
+        return slicesort_step(&t->sort, work) ? SPLIT_SUBJECTS : SORT_SUBJECTS;
+    case SPLIT_SUBJECTS:
+        split_subjects(t);
+        return FINISH;
+    case FINISH:
+        finish(t);
+        return DONE;
+    case DONE:
+        break;
     }
-    sort_all(t);
+    return DONE;
 }
 
 bool thread_step(struct thread *t, size_t work)
 {
-    switch (t->phase) {
-    case LINK_PARENTS:
-        t->phase += link_some(t, work, link_parent);
-        break;
-    case LINK_REFERENCES:
-        if (link_some(t, work, link_references))
-            t->phase = PRUNE;
-        break;
-    case SORT_SUBJECTS:
-        t->phase += slicesort_step(&t->sort, work);
-        break;
-    case SPLIT_SUBJECTS:
-        split_subjects(t);
-        t->phase = FINISH;
-        break;
-    case PRUNE:
-        prune(t);
-        t->phase = FINISH;
-        break;
-    case FINISH:
-        finish(t);
-        t->phase = DONE;
-        break;
-    case DONE:
-        break;
-    }
+    t->phase = advance(t, work);
     return t->phase == DONE;
 }
 

@@ -26,10 +26,12 @@ static void take_output(struct drive *d)
 static void step(struct drive *d)
 {
     unsigned events = d->events;
+    int64_t began = clock_mono_us();
 
     d->events = 0;
     d->steps++;
     d->s->ops->step(d->s, events);
+    d->longest_us = MAX(d->longest_us, clock_mono_us() - began);
     take_output(d);
 }
 

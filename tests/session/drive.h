@@ -14,6 +14,7 @@ struct drive {
     atomic_bool woken;
     bool eof, closed;
     size_t steps;
+    int64_t longest_us; /* of the steps; may be set to 0 */
 };
 
 /* Runs the first step (the greeting). */
