@@ -359,8 +359,10 @@ int mailbox_load(struct account *a, struct state *st, uint64_t id, uint32_t firs
 
         r = snapshot_load_segments(a->mail, st, &range, 1, err);
     }
-    if (r == -ERR_CONFLICT)
+    if (r == -ERR_CONFLICT) {
+        account_drop(a); /* the next who refreshes opens it again */
         r = error_set(err, ERR_UNAVAILABLE, "an old version of the mailbox is no longer stored");
+    }
     if (r == 0)
         *ret_mailbox = mailbox_ref((struct mailbox *)box);
     return r;
@@ -509,7 +511,9 @@ static int adopt_found(struct account *a, struct found *f, bool *ret_moved, stru
     }
     if (f->saved_seq)
         a->saved_seq = MAX(a->saved_seq, f->saved_seq);
-    if (!a->st || a->st->seq < f->st->seq) {
+    /* One read anew is taken in place of an equal one: its segments are those that are stored now.
+     */
+    if (!a->st || a->st->seq < f->st->seq || (f->cold && a->st->seq == f->st->seq)) {
         struct state *old = a->st;
 
         a->st = f->st;

@@ -81,7 +81,8 @@ uint64_t view_modseq(const struct view *v);
 
 /* Segments of the mailbox are loaded as they are touched. Whoever looks at messages in view has
  * them loaded first, by one of these; all block where something is to load.
- * -ERR_UNAVAILABLE: the store, or a version so old that it is no longer stored. */
+ * -ERR_UNAVAILABLE; -ERR_CONFLICT: the version in view is so old that it is no longer stored, and
+ * nothing but opening the mailbox again will help. */
 struct seq_range;
 /* All, or (uids not NULL) what holds these. */
 int view_load(struct view *v, struct account *account, const struct uidset *uids,

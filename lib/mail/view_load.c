@@ -13,8 +13,10 @@ static int load(struct account *a, const struct mailbox *box, const struct needs
 
     if (needs->n)
         r = snapshot_load_mailbox(a->mail, a->id, box, needs->ranges, needs->n, err);
-    if (r == -ERR_CONFLICT)
-        r = error_set(err, ERR_UNAVAILABLE, "an old version of the mailbox is no longer stored");
+    if (r == -ERR_CONFLICT) {
+        account_drop(a); /* the next who refreshes opens it again */
+        r = error_set(err, ERR_CONFLICT, "this version of the mailbox is no longer stored");
+    }
     return r;
 }
 

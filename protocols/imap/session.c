@@ -237,8 +237,11 @@ static void update_and_tell(struct imap *im)
     bool present = cmd->row->flags & CMD_PRESENT && cmd->result >= 0;
     int r = imap_update(im, present, &err);
 
-    if (r == -ERR_NOTFOUND) { /* I18 */
-        imap_bye(im, "NONEXISTENT", "The selected mailbox was deleted");
+    if (r == -ERR_NOTFOUND || r == -ERR_CONFLICT) { /* I18 */
+        if (r == -ERR_NOTFOUND)
+            imap_bye(im, "NONEXISTENT", "The selected mailbox was deleted");
+        else
+            imap_bye(im, "UNAVAILABLE", "The mailbox has changed too much; select it again");
         command_done(cmd);
         return;
     }
