@@ -37,6 +37,8 @@ void settings_mail(const struct conf *c, struct mail_settings *ret)
     ret->replica_bytes = c->cache.replicas;
     ret->content_cache_bytes = c->cache.digests;
     ret->sortkeys_bytes = c->cache.sort_keys;
+    ret->index_after = (int)c->mail.index_after;
+    ret->index_bytes = c->cache.index;
     ret->sights_max = c->cache.sights;
     ret->message_max = c->limits.message_size;
     ret->mailboxes_max = c->limits.mailboxes;

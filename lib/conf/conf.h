@@ -142,12 +142,14 @@ struct conf {
     struct {
         int64_t undelete_window; /* ms */
         unsigned snapshot_after; /* records */
+        unsigned index_after;    /* messages outside the text index that extend it; 0: none */
         int64_t poll_interval;   /* ms */
     } mail;
     struct {
         uint64_t replicas;  /* bytes of account states kept in memory while nobody uses them */
         uint64_t digests;   /* bytes of message digests kept in memory */
         uint64_t sort_keys; /* bytes */
+        uint64_t index;     /* bytes of parts of text indexes kept in memory */
         unsigned sights;    /* blobs remembered as seen alive */
     } cache;
     struct {

@@ -264,6 +264,10 @@ const struct conf_row conf_rows[] = {
              "bus says: for so long a change on another node may go unnoticed while there are no "
              "hints."},
 
+    {"mail.index_after", CONF_UINT, AT(mail.index_after), "256", .max = 65536,
+     .help = "Messages of an account that its text index does not know yet after which it is "
+             "extended; SEARCH BODY and TEXT read these. 0: no text index is made or used."},
+
     {"cache", CONF_SECTION, .help = "Memory for what can be read again."},
     {"cache.replicas", CONF_SIZE, AT(cache.replicas), "\"256M\"", .max = 1024 * GIB,
      .help = "States of accounts that nobody is using at the moment."},
@@ -271,6 +275,8 @@ const struct conf_row conf_rows[] = {
      .help = "Digests and contents of messages."},
     {"cache.sort_keys", CONF_SIZE, AT(cache.sort_keys), "\"64M\"", .max = 1024 * GIB,
      .help = "What SORT and THREAD compare, of mailboxes that nobody is sorting at the moment."},
+    {"cache.index", CONF_SIZE, AT(cache.index), "\"64M\"", .max = 1024 * GIB,
+     .help = "Parts of text indexes."},
     {"cache.sights", CONF_UINT, AT(cache.sights), "100000", .min = 1000, .max = 100000000,
      .help = "Shared attachments remembered as being there; 50 bytes each."},
 
