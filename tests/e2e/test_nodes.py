@@ -88,15 +88,15 @@ def test_I14_a_delivery_to_one_node_is_told_on_the_other():
         for n in range(10):
             both.nodes[n % 2].deliver(anna.login, message(n))
             for idler in idlers:
-                idler.await_exists(n + 1, 10)
+                idler.await_exists(n + 1, 30)
         sessions = [idler.end() for idler in idlers]
         check(b'OK' in sessions[0].store('1:5', '+FLAGS', r'(\Seen)')[0].encode(), 'STORE')
         again = Idler(both.nodes[1], anna)
         sessions[0].store('6', '+FLAGS', r'(\Answered)')
-        again.await_line(rb'FETCH .*\\Answered', 10)
+        again.await_line(rb'FETCH .*\\Answered', 30)
         sessions[0].store('7', '+FLAGS', r'(\Deleted)')
         sessions[0].expunge()
-        again.await_line(rb'\* 7 EXPUNGE', 10)
+        again.await_line(rb'\* 7 EXPUNGE', 30)
         check(len(check_agreement(both, anna)) == 9, 'nine are left')
         idler = Idler(both.nodes[1], anna)
         maildir = pathlib.Path(both.folder) / 'Maildir'
@@ -104,7 +104,7 @@ def test_I14_a_delivery_to_one_node_is_told_on_the_other():
             (maildir / name).mkdir(parents=True)
         (maildir / 'new' / '1.one').write_bytes(message(99))
         both.cli('import', 'maildir', '--account', anna.login, str(maildir))
-        idler.await_exists(10, 10)  # the administrator's commands give hints too
+        idler.await_exists(10, 30)  # the administrator's commands give hints too
 
 
 def test_I14_without_redis_it_is_told_within_the_poll_interval():
@@ -115,14 +115,14 @@ def test_I14_without_redis_it_is_told_within_the_poll_interval():
             idler = Idler(both.nodes[1], anna)
             redis.stop()
             both.nodes[0].deliver(anna.login, message(1))
-            idler.await_exists(1, 20)
+            idler.await_exists(1, 30)
             for node in both.nodes:
                 wait_for(lambda log=node: b'hints=none' in log.log(), 20, 'the log says so')
             redis.start()
             for node in both.nodes:
                 wait_for(lambda log=node: log.log().count(b'hints=flow') == 2, 30, 'hints flow again')
             both.nodes[0].deliver(anna.login, message(2))
-            idler.await_exists(2, 20)
+            idler.await_exists(2, 30)
     finally:
         redis.stop()
 
@@ -142,7 +142,7 @@ def suffer(both, proxy, account, mode):
         worker.noop()
         worker.store(str(chance.randint(1, n)), chance.choice('+-') + 'FLAGS', r'(\Flagged)')
     for idler in idlers:
-        idler.await_exists(before + 10, 20)
+        idler.await_exists(before + 10, 30)
     for worker in workers:
         worker.logout()
     final = check_agreement(both, account)
@@ -171,7 +171,7 @@ def test_I14_two_processes_on_one_embedded_store_see_each_other():
         idler = Idler(other, anna)
         for n in range(1, 6):
             one.deliver(anna.login, message(n))
-            idler.await_exists(n, 10)
+            idler.await_exists(n, 30)
         idler.end()
 
 
