@@ -131,6 +131,11 @@ int cmd_idle(struct imap *im, struct command *cmd)
     int r;
 
     buf_add_str(&im->s.out, "+ idling\r\n");
+    /* an idle connection keeps no memory of a command: of this one the tag is needed, nothing else
+     */
+    cmd->parsed.args = NULL;
+    cmd->parsed.n_args = 0;
+    arena_done(&cmd->arena);
     imap_set_phase(im, PHASE_IDLE);
     parser_set_mode(&im->parser, PARSER_LINE);
     set_keepalive(im);
