@@ -40,8 +40,16 @@ class Terminal:
             if text not in self.screen and (not alive or time.monotonic() > end):
                 raise Failed(f'{self.name} shows {text}: {self.screen[-3000:]}')
 
+    def rest(self):
+        """Until it writes nothing more: what is typed earlier, some programs throw away."""
+        written = -1
+        while written != len(self.screen):
+            written = len(self.screen)
+            self.read(0.5)
+
     def press(self, keys, text):
         """Presses keys and waits until something shows that was not there before."""
+        self.rest()
         self.screen = b''
         os.write(self.tty, keys)
         self.expect(text)
