@@ -176,7 +176,8 @@ static void store_own(struct client *c)
     if (s.uids.n && client_roll(c, 3) == 0) {
         s.uids.n = 1;
         m = client_find(c, s.uids.items[0]);
-        s.since = m->modseq;
+        /* one less must be refused */
+        s.since = m->modseq > 1 && client_roll(c, 3) == 0 ? m->modseq - 1 : m->modseq;
         s.on = !(m->flags & s.bits);
     }
     run_store(c, &s);
