@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* serve: a process that listens and serves until it is told to stop.
  *
- * `eider serve` opens all listeners of the configuration; eider-imapd, eider-pop3d and eider-lmtpd are
- * the same with the listeners of one protocol. SIGTERM or SIGINT: accepting stops, commands in progress end,
- * idle sessions hear good-bye in waves over shutdown.drain; a second one ends at once. SIGHUP: the
- * file is read again; certificates and the log level take effect, for the rest a line in the log
- * names what needs a restart. All settings are read and all ports open before READY is told to
- * systemd.
+ * `eider serve` opens all listeners of the configuration; eider-imapd, eider-pop3d and eider-lmtpd
+ * are the same with the listeners of one protocol. SIGTERM or SIGINT: accepting stops, commands in
+ * progress end, idle sessions hear good-bye in waves over shutdown.drain; a second one ends at
+ * once. SIGHUP: the file is read again; certificates and the log level take effect, for the rest a
+ * line in the log names what needs a restart. All settings are read and all ports open before READY
+ * is told to systemd.
  */
 #pragma once
 
