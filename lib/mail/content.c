@@ -39,7 +39,8 @@ struct content {
     struct mail_settings settings;
     struct cache *cache;
     _Atomic int64_t clock;
-    pthread_mutex_t mutex; /* guards what follows */
+    _Atomic int64_t clock_mono_ms; /* clock_mono_ms() when it was heard */
+    pthread_mutex_t mutex;         /* guards what follows */
     struct sight *sights;
     unsigned sights_max;
     VEC(ZSTD_CCtx *) cctxs;
@@ -110,6 +111,15 @@ void content_heard(struct content *c, int64_t t)
 
     while (t > now && !atomic_compare_exchange_weak(&c->clock, &now, t))
         ;
+    if (t > now)
+        atomic_store(&c->clock_mono_ms, clock_mono_ms());
+}
+
+int64_t content_clock_fine(const struct content *c)
+{
+    int64_t passed = clock_mono_ms() - atomic_load(&((struct content *)c)->clock_mono_ms);
+
+    return content_clock(c) + MIN(MAX(passed, 0), 999);
 }
 
 /* --- compression -------------------------------------------------------------------------------

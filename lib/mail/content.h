@@ -30,6 +30,9 @@ struct content *mail_content(struct mail *mail);
 /* The latest store time this node heard of; monotone. Replies raise it. */
 int64_t content_clock(const struct content *content);
 void content_heard(struct content *content, int64_t store_time);
+/* The same with the time that has passed since, 999 ms at most: MongoDB's goes by seconds. Only for
+ * what is to lie in the order in which it was made; it decides nothing. */
+int64_t content_clock_fine(const struct content *content);
 
 /* --- for the committer ------------------------------------------------------------------------ */
 

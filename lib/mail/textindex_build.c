@@ -2,7 +2,9 @@
 /* Segments of new messages: the texts are walked as a search walks them, and the grams of all
  * messages sorted.
  */
+#include "lib/base/clock.h"
 #include "lib/base/mem.h"
+#include "lib/mail/commit.h"
 #include "lib/mail/message.h"
 #include "lib/mail/textindex_impl.h"
 
@@ -154,9 +156,39 @@ static void add_message(struct build *b, uint64_t id)
             *VEC_PUSH(&b->of[k]) = (uint64_t)b->grams.of[k].items[i] << 16 | ordinal;
 }
 
+/* Nobody waits for an index: as long as commits come, work on it is a quarter of the time. */
+#define WORK_US  20000
+#define REST_MAX 200 /* ms; for messages that took long */
+struct pace {
+    int64_t began_us;
+    uint64_t intents; /* that the committer has had so far */
+};
+
+static struct pace pace_now(struct mail *mail)
+{
+    return (struct pace){clock_mono_us(), atomic_load(&commit_counters(mail)->intents)};
+}
+
+static int give_way(struct pace *p, struct mail *mail, struct error *err)
+{
+    int64_t worked_us = clock_mono_us() - p->began_us;
+    uint64_t before = p->intents;
+
+    if (worked_us < WORK_US)
+        return 0;
+    *p = pace_now(mail);
+    if (p->intents == before)
+        return 0;
+    if (!mail_sleep(mail, (int)MIN(worked_us * 3 / 1000, REST_MAX)))
+        return error_set(err, ERR_CANCELLED, "we are stopping");
+    p->began_us = clock_mono_us();
+    return 0;
+}
+
 static int collect(struct build *b, struct account *account, const uint64_t *ids, size_t n,
                    size_t *ret_taken, struct error *err)
 {
+    struct pace pace = pace_now(account->mail);
     size_t i = 0;
     int r = 0;
 
@@ -167,6 +199,8 @@ static int collect(struct build *b, struct account *account, const uint64_t *ids
         if (r == 0)
             add_message(b, ids[i]);
         r = r == -ERR_NOTFOUND ? 0 : r;
+        if (r == 0)
+            r = give_way(&pace, account->mail, err);
     }
     *ret_taken = i;
     return r;

@@ -53,7 +53,8 @@ static void ensure_id(struct mail *mail, struct pending *p)
     random_bytes(&random, sizeof random);
     random_bytes(p->tag, sizeof p->tag);
     p->born = mail_clock(mail);
-    p->message = (uint64_t)p->born << 16 | random;
+    /* messages that come one after the other lie so in the store, and are read so */
+    p->message = (uint64_t)content_clock_fine(mail->content) << 16 | random;
     if (mail->coarse_dice)
         p->message = ((uint64_t)p->born / 3600000) << 16 | coarse_random(mail);
 }

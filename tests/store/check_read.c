@@ -71,6 +71,84 @@ static void check_ranges(struct run *r)
     }
 }
 
+/* --- many keys at once ------------------------------------------------------------------------ */
+
+#define MANY 2600
+#define ASK  400
+
+/* Messages 0, 1, ..., but for every seventh. */
+static bool is_stored(uint64_t id)
+{
+    return id % 7 != 3;
+}
+
+static void fill_many(struct run *r, uint64_t account)
+{
+    struct store_item items[100];
+    struct key16 keys[ARRAY_LEN(items)];
+    uint8_t heads[ARRAY_LEN(items)][8];
+    int64_t time;
+    size_t n = 0;
+
+    for (uint64_t id = 0; id < MANY; id++) {
+        if (is_stored(id)) {
+            keys[n] = key_pair(account, id);
+            put_be64(heads[n], id);
+            items[n] = (struct store_item){.table = STORE_MESSAGES,
+                                           .key = KEY_SLICE(keys[n]),
+                                           .head = slice_of(heads[n], 8),
+                                           .body = S("body")};
+            n++;
+        }
+        if (n == ARRAY_LEN(items) || id + 1 == MANY) {
+            EXPECT_OK(r, store_insert(r->s, items, n, &time, &err));
+            n = 0;
+        }
+    }
+}
+
+/* Keys from `first` on, `step` apart, in no order, some twice. */
+static void ask_many(struct run *r, uint64_t account, uint64_t first, uint64_t step,
+                     enum store_parts parts)
+{
+    CLEANUP(store_docs_done) struct store_docs docs = {0};
+    struct slice keys[ASK];
+    struct key16 bytes[ASK];
+    uint64_t ids[ASK];
+    size_t wrong = 0;
+
+    for (size_t i = 0; i < ASK; i++) {
+        ids[i] = first + step * (i * 173 % (ASK - 20)); /* 173 and 380 have no common factor */
+        bytes[i] = key_pair(account, ids[i]);
+        keys[i] = KEY_SLICE(bytes[i]);
+    }
+    EXPECT_OK(r, store_get(r->s, STORE_MESSAGES, keys, ASK, parts, STORE_MAJORITY, &docs, &err));
+    for (size_t i = 0; i < docs.n; i++) {
+        const struct store_doc *d = &docs.items[i];
+        bool there = ids[i] < MANY && is_stored(ids[i]);
+
+        wrong += d->found != there || !slice_eq(d->key, keys[i]);
+        wrong += there && parts & STORE_HEAD && (d->head.n != 8 || get_be64(d->head.p) != ids[i]);
+        wrong += there && !!(parts & STORE_BODY) != (d->body.n == 4);
+    }
+    EXPECT(r, docs.n == ASK && wrong == 0);
+}
+
+static void check_many_keys(struct run *r)
+{
+    static const enum store_parts parts[] = {STORE_KEYS, STORE_HEAD, STORE_BOTH};
+    uint64_t account = random_u64();
+
+    fill_many(r, account);
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        ask_many(r, account, 0, 1, parts[i]);      /* in a row */
+        ask_many(r, account, 1, 2, parts[i]);      /* every other one */
+        ask_many(r, account, 2, 6, parts[i]);      /* with many between */
+        ask_many(r, account, 2500, 1, parts[i]);   /* beyond the last */
+        ask_many(r, account, 900000, 1, parts[i]); /* none there */
+    }
+}
+
 static void check_max_bytes(struct run *r)
 {
     uint64_t account = random_u64();
@@ -261,6 +339,7 @@ static void check_keys_of_the_wrong_size_are_refused(struct run *r)
 
 const struct check checks_read[] = {
     CHECK(ranges),
+    CHECK(many_keys),
     CHECK(max_bytes),
     CHECK(bounds_may_be_prefixes),
     CHECK(numbers_sort_as_bytes),
