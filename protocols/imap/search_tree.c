@@ -56,9 +56,9 @@ static int compile_children(struct compiler *c, struct search_node *node, const 
     node->children = arena_array(&c->cmd->arena, n, sizeof(struct search_node *));
     for (size_t i = 0; i < n; i++) {
         r = compile_key(c, &args[i], &node->children[i]);
+        node->n++; /* also one that failed: it may hold sets */
         if (r < 0)
             return r;
-        node->n++;
         node->cost = MAX(node->cost, node->children[i]->cost);
     }
     qsort(node->children, n, sizeof(struct search_node *), cost_order);
@@ -195,9 +195,9 @@ static int compile_key(struct compiler *c, const struct arg *arg, struct search_
     unsigned max = c->im->service->settings.search_terms_max;
     int r;
 
+    *ret = node;
     if (++c->tree->terms > max)
         return imap_no(c->cmd, "LIMIT", "A SEARCH may have %u keys", max);
-    *ret = node;
     node->op = SEARCH_ALL;
     if (arg->kind == RULE_LIST)
         r = compile_children(c, node, arg->items[0].items, arg->items[0].n);
