@@ -17,7 +17,7 @@ LeakSanitizer reports is a failure, whatever the exit status. The last line adds
 exit status is 0 only if nothing failed. What is skipped has failed: something that it needs is not
 there. Builds are kept in $EIDER_BUILD (default: build/).
 Environment: EIDER_FUZZ_SECONDS (all targets together, default 20), EIDER_MODEL_RUNS (default 60),
-EIDER_TEST_TIMEOUT (of one e2e script, default 600 s).
+EIDER_TEST_TIMEOUT (of one e2e script, default 900 s).
 """
 import json
 import os
@@ -35,6 +35,7 @@ BUILD = pathlib.Path(os.environ.get('EIDER_BUILD', ROOT / 'build')).resolve()
 MESON_SUITES = ('unit', 'store', 'session')
 SUITES = MESON_SUITES + ('threads', 'fuzz', 'model', 'e2e')
 JOBS = len(os.sched_getaffinity(0))
+E2E_AT_ONCE = 2  # they mostly wait: for clients, for servers that start, for what idles
 
 BUILDS = {
     'asan': ({}, ['-Db_sanitize=address,undefined', '-Db_lundef=false',
@@ -197,17 +198,22 @@ def fuzz(tally):
         return
     targets = [folder / t for t in executables_in(folder, 'tests/fuzz')]
     seconds = max(2, int(os.environ.get('EIDER_FUZZ_SECONDS', '20')) // max(1, len(targets)))
-    for target in targets:
-        name = target.name.removeprefix('fuzz_')
-        with tempfile.TemporaryDirectory(prefix='eider-fuzz-') as corpus:
-            seeds = ROOT / 'tests' / 'fuzz' / 'seeds' / name
-            command = [str(target), f'-max_total_time={seconds}', '-rss_limit_mb=2560',
-                       '-timeout=20', f'-artifact_prefix={corpus}/', corpus]
-            if seeds.is_dir():
-                command.append(str(seeds))
-            ok, output, took = run(command, seconds * 4 + 120)
-            keep_findings(corpus, name, ok)
-        tally.add(f'fuzz {name}', ok, output, took)
+    with ThreadPool(JOBS) as pool:
+        for name, result in pool.imap_unordered(lambda t: fuzz_one(t, seconds), targets, 1):
+            tally.add(f'fuzz {name}', *result)
+
+
+def fuzz_one(target, seconds):
+    name = target.name.removeprefix('fuzz_')
+    with tempfile.TemporaryDirectory(prefix='eider-fuzz-') as corpus:
+        seeds = ROOT / 'tests' / 'fuzz' / 'seeds' / name
+        command = [str(target), f'-max_total_time={seconds}', '-rss_limit_mb=2560',
+                   '-timeout=20', f'-artifact_prefix={corpus}/', corpus]
+        if seeds.is_dir():
+            command.append(str(seeds))
+        ok, output, took = run(command, seconds * 4 + 120)
+        keep_findings(corpus, name, ok)
+    return name, (ok, output, took)
 
 
 def keep_findings(corpus, name, ok):
@@ -235,11 +241,16 @@ def e2e(tally):
     if not folder:
         tally.failed += 1
         return
-    timeout = int(os.environ.get('EIDER_TEST_TIMEOUT', '600'))
-    for script in sorted((ROOT / 'tests' / 'e2e').glob('test_*.py')):
-        if os.access(script, os.X_OK):
-            ok, output, took = run(['python3', str(script)], timeout,
-                                   {'EIDER_BIN': str(folder / 'daemons')})
+    timeout = int(os.environ.get('EIDER_TEST_TIMEOUT', '900'))
+    # from the end of the alphabet: there stand those that take longest, which should not be last
+    scripts = sorted((ROOT / 'tests' / 'e2e').glob('test_*.py'), reverse=True)
+
+    def one(script):
+        return script, run(['python3', str(script)], timeout, {'EIDER_BIN': str(folder / 'daemons')})
+
+    with ThreadPool(min(JOBS, E2E_AT_ONCE)) as pool:
+        for script, (ok, output, took) in pool.imap_unordered(
+                one, [s for s in scripts if os.access(s, os.X_OK)], 1):
             tally.add(f'e2e {script.stem}', ok, output, took)
 
 

@@ -27,12 +27,13 @@ def wait_port(port, seconds=20):
 
 class Dovecot:
     """mail_format: sdbox or maildir; fsync: optimized (Dovecot's default), always or never;
-    processes: of one kind, one for each IMAP connection."""
+    processes: of one kind, one for each IMAP connection;
+    pop3: serve that too."""
 
     def __init__(self, mail_format='sdbox', fsync='optimized', password='secret', folder=None,
-                 processes=200):
+                 processes=200, pop3=False):
         self.folder = pathlib.Path(folder or tempfile.mkdtemp(prefix='dovecot-'))
-        self.lmtp, self.imap = free_port(), free_port()
+        self.lmtp, self.imap, self.pop3 = free_port(), free_port(), free_port() if pop3 else 0
         self.mail_format, self.password, self.processes = mail_format, password, processes
         user = pwd.getpwnam('nobody')
         mail = self.folder / 'mail'
@@ -48,7 +49,7 @@ class Dovecot:
 base_dir = {self.folder}/run
 state_dir = {self.folder}/state
 log_path = {self.folder}/log
-protocols = imap lmtp
+protocols = imap lmtp{' pop3' if self.pop3 else ''}
 listen = 127.0.0.1
 ssl = no
 disable_plaintext_auth = no
@@ -92,6 +93,16 @@ service imap-login {{
     port = 0
   }}
 }}
+service pop3-login {{
+  process_min_avail = 2
+  service_count = 0
+  inet_listener pop3 {{
+    port = {self.pop3}
+  }}
+  inet_listener pop3s {{
+    port = 0
+  }}
+}}
 service stats {{
   client_limit = 3000
 }}
@@ -106,6 +117,8 @@ protocol lmtp {{
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_port(self.imap)
         wait_port(self.lmtp)
+        if self.pop3:
+            wait_port(self.pop3)
 
     def pids(self):
         """The master and all that it started."""

@@ -51,11 +51,17 @@ def check(condition, what):
 
 
 def free_ports(n):
-    """Ports of loopback that nobody uses now."""
-    sockets = [socket.create_server(('127.0.0.1', 0)) for _ in range(n)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
+    """Ports of loopback that nobody uses now; below those that the kernel gives to connections that
+    go out, so that none of these takes one before its server does."""
+    ports = []
+    while len(ports) < n:
+        port = random.randrange(10240, 32768)
+        try:
+            socket.create_server(('127.0.0.1', port)).close()
+        except OSError:
+            continue
+        if port not in ports:
+            ports.append(port)
     return ports
 
 

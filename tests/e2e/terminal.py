@@ -17,18 +17,26 @@ ESCAPES = re.compile(rb'\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b[=>78]|[\x0f
 class Terminal:
     def __init__(self, words, home):
         self.name = words[0]
-        self.screen = b''
+        self.written = b''
         self.pid, self.tty = pty.fork()
-        if self.pid == 0:
+        if self.pid == 0:  # the size is there before the program looks for it
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 30, 100, 0, 0))
             os.environ.update(TERM='vt100', HOME=str(home), LC_ALL='C.UTF-8')
             os.execvp(words[0], words)
-        fcntl.ioctl(self.tty, termios.TIOCSWINSZ, struct.pack('HHHH', 30, 100, 0, 0))
+
+    @property
+    def screen(self):
+        """What it wrote since the last key; of the whole, since a read may end within an escape."""
+        return ESCAPES.sub(b'', self.written)
+
+    def forget(self):
+        self.written = b''
 
     def read(self, seconds):
         """More of what it writes; False at its end."""
         if select.select([self.tty], [], [], seconds)[0]:
             try:
-                self.screen += ESCAPES.sub(b'', os.read(self.tty, 65536))
+                self.written += os.read(self.tty, 65536)
             except OSError:
                 return False
         return True
@@ -43,16 +51,27 @@ class Terminal:
     def rest(self):
         """Until it writes nothing more: what is typed earlier, some programs throw away."""
         written = -1
-        while written != len(self.screen):
-            written = len(self.screen)
+        while written != len(self.written):
+            written = len(self.written)
             self.read(0.5)
 
     def press(self, keys, text):
-        """Presses keys and waits until something shows that was not there before."""
+        """Presses keys and waits until something shows that was not there before. Where nothing at
+        all shows for a long while they were thrown away, and are pressed once more."""
         self.rest()
-        self.screen = b''
+        self.forget()
         os.write(self.tty, keys)
+        if text and not self.answers(20):
+            os.write(self.tty, keys)
         self.expect(text)
+
+    def answers(self, seconds):
+        """True as soon as it has written something, or has ended."""
+        end = time.monotonic() + seconds
+        while not self.written and time.monotonic() < end:
+            if not self.read(0.5):
+                return True
+        return bool(self.written)
 
     def quit(self, keys=b'q'):
         os.write(self.tty, keys)
@@ -61,4 +80,4 @@ class Terminal:
             pass
         _, status = os.waitpid(self.pid, 0)
         os.close(self.tty)
-        check(status == 0, f'it ends well: {status} {self.screen[-2000:]}')
+        check(status == 0, f'{self.name} ends well: {status} {self.screen[-2000:]}')

@@ -29,7 +29,8 @@ last-version-used=9.99
 ''')
     alpine = Terminal(['alpine', '-p', str(home / 'pinerc'), '-i'], home)
     alpine.expect(b'ENTER PASSWORD')
-    alpine.press(account.password.encode() + b'\r', b'opened with 3 messages')
+    # what the last line says of it depends on how long it took
+    alpine.press(account.password.encode() + b'\r', b'fruit-2')
     return alpine
 
 
@@ -59,7 +60,7 @@ def test_a_person_reads_mail(store):
             check(imap.select('Kept')[1] == [b'1'], 'saved')
             check(b'hello 2' in imap.fetch('1', 'BODY.PEEK[]')[1][0][1], 'the right one')
         eider.deliver(anna.login, message(b'fruit-3', b'hello 3'))
-        alpine.screen = b''
+        alpine.forget()
         wait_for(lambda: os.write(alpine.tty, b'\x0c') and alpine.read(0.5) and b'fruit-3' in alpine.screen,
                  60, 'Ctrl-L shows what is new')
         alpine.quit()

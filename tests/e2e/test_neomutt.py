@@ -87,7 +87,7 @@ def test_a_person_reads_mail(store):
             check(b'\\Seen' in flags(imap, '1'), 'what was read is seen')
             check(b'\\Flagged' in flags(imap, '2'), 'what was flagged is flagged')
             eider.deliver(anna.login, message(b'figs', b'sweet'))
-            mutt.screen = b''
+            mutt.forget()
             mutt.expect(b'figs')
         mutt.quit()
 
