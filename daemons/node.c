@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "daemons/monitor.h"
 #include "daemons/settings.h"
 #include "lib/auth/directory.h"
 #include "lib/auth/login.h"
@@ -198,6 +199,7 @@ static struct session_service *new_imap(struct node *node, const struct conf *c,
     s.admin = c->imap.admin;
     s.login_timeout_ms = c->limits.login_timeout;
     s.idle_timeout_ms = c->limits.idle_timeout;
+    s.times = monitor_imap_times(node->monitor);
     *VEC_PUSH(&node->imap) = imap_service_new(&s, node->mail, node->auth);
     return node->imap.items[node->imap.n - 1];
 }
@@ -215,6 +217,7 @@ static struct session_service *new_pop3(struct node *node, const struct conf *c,
     s.auth_failures = c->limits.auth_failures;
     s.bad_commands = c->limits.bad_commands;
     s.user_connections = c->limits.user_connections;
+    s.times = monitor_pop3_times(node->monitor);
     *VEC_PUSH(&node->pop3) = pop3_service_new(&s, node->mail, node->auth);
     return node->pop3.items[node->pop3.n - 1];
 }
@@ -269,6 +272,8 @@ static struct session_service *new_service(struct node *node, const struct conf 
         return new_imap(node, c, starttls);
     case CONF_POP3:
         return new_pop3(node, c, starttls);
+    case CONF_HTTP:
+        return monitor_service(node->monitor);
     case CONF_LMTP:
         break;
     }
@@ -285,6 +290,7 @@ static int open_listener(struct node *node, const struct conf_listener *l, struc
         .unix_mode = l->mode,
         .max_connections = l->max_connections,
         .max_connections_per_client = l->max_per_address,
+        .through_drain = l->protocol == CONF_HTTP,
         .proxy = l->proxy ? NET_PROXY_REQUIRED : NET_PROXY_OFF,
         .proxy_networks = copy_networks(c),
         .proxy_networks_n = c->proxy.networks.n,
@@ -361,6 +367,7 @@ static int open_parts(struct node *node, struct error *err)
         rc = open_auth(node, err);
     if (rc == 0)
         rc = open_mail(node, err);
+    node->monitor = monitor_new(node);
     if (rc == 0)
         rc = open_tls(node, err);
     if (rc == 0)
@@ -398,6 +405,7 @@ void node_free(struct node *node)
     VEC_DONE(&node->lmtp);
     VEC_DONE(&node->pop3);
     VEC_DONE(&node->imap);
+    monitor_free(node->monitor);
     tls_free(node->tls);
     sweeper_stop(node->sweeper);
     if (node->auth)

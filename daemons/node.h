@@ -19,6 +19,7 @@ struct node {
     struct auth *auth;
     struct mail *mail;
     struct sweeper *sweeper;
+    struct monitor *monitor;
     struct tls *tls;                                /* NULL: no listener wants it */
     VEC(struct session_service *) imap, pop3, lmtp; /* also those that a reload has replaced */
     struct net *net;

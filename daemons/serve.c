@@ -14,6 +14,7 @@
 #include <systemd/sd-daemon.h>
 #endif
 
+#include "daemons/monitor.h"
 #include "daemons/node.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
@@ -105,6 +106,7 @@ static void drain(struct node *node)
     int64_t end = clock_mono_ms() + patience;
 
     notify("STOPPING=1");
+    monitor_drain(node->monitor);
     log_text(LOG_INFO_, "stop", "draining %llu connections",
              (unsigned long long)net_read_counters(node->net).open);
     net_drain(node->net, patience / 2);

@@ -94,8 +94,10 @@ static int finish_bus(struct conf *c, struct error *err)
 }
 
 /* Without and with implicit TLS. */
-static const unsigned usual_ports[][2] = {
-    [CONF_IMAP] = {143, 993}, [CONF_LMTP] = {24, 24}, [CONF_POP3] = {110, 995}};
+static const unsigned usual_ports[][2] = {[CONF_IMAP] = {143, 993},
+                                          [CONF_LMTP] = {24, 24},
+                                          [CONF_POP3] = {110, 995},
+                                          [CONF_HTTP] = {8080, 8443}};
 
 static int finish_listener(struct conf *c, struct conf_listener *l, struct error *err)
 {

@@ -22,7 +22,7 @@
 #include "lib/base/buf.h"
 #include "lib/base/err.h"
 
-enum conf_protocol { CONF_IMAP, CONF_LMTP, CONF_POP3 }; /* submission, http: with their daemons */
+enum conf_protocol { CONF_IMAP, CONF_LMTP, CONF_POP3, CONF_HTTP };
 enum conf_tls { CONF_TLS_NONE, CONF_TLS_STARTTLS, CONF_TLS_IMPLICIT };
 enum conf_log_level { CONF_LOG_ERROR, CONF_LOG_WARN, CONF_LOG_INFO, CONF_LOG_DEBUG }; /* as log.h */
 enum conf_tls_version { CONF_TLS_1_2, CONF_TLS_1_3 };

@@ -11,7 +11,7 @@
 #define HOUR   (60 * MINUTE)
 #define DAY    (24 * HOUR)
 
-static const char *const protocols[] = {"imap", "lmtp", "pop3", NULL};
+static const char *const protocols[] = {"imap", "lmtp", "pop3", "http", NULL};
 static const char *const tls_modes[] = {"none", "starttls", "implicit", NULL};
 static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
 static const char *const tls_versions[] = {"1.2", "1.3", NULL};
@@ -31,13 +31,16 @@ const char *conf_tls_name(int tls)
 #define AT(member) offsetof(struct conf_listener, member)
 static const struct conf_row listener_rows[] = {
     {"protocol", CONF_ENUM, AT(protocol), "\"imap\"", .choices = protocols,
-     .help = "What is spoken there."},
+     .help = "What is spoken there. http tells load balancers and Prometheus how the node is "
+             "(/healthz, /readyz, /metrics), without asking who they are: listen at an inner "
+             "address."},
     {"address", CONF_STRING, AT(address), "\"*\"", .max = 63,
      .help = "A numeric IPv4 or IPv6 address, or \"*\" for all of both kinds. Not together with "
              "path."},
     {"port", CONF_UINT, AT(port), "0", .max = 65535,
      .help =
-         "0 means the usual one: imap 143, or 993 with implicit TLS; pop3 110, or 995; lmtp 24."},
+         "0 means the usual one: imap 143, or 993 with implicit TLS; pop3 110, or 995; lmtp 24; "
+         "http 8080, or 8443."},
     {"path", CONF_STRING, AT(path), "\"\"", .max = 100,
      .help = "A UNIX socket instead of address and port; a relative path is below data."},
     {"mode", CONF_MODE, AT(mode), "\"0660\"", .max = 0777, .help = "Permissions of the socket."},

@@ -55,6 +55,35 @@ struct store *mail_store(struct mail *mail)
     return mail->store;
 }
 
+static uint64_t read_counter(const _Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+struct mail_counters mail_read_counters(struct mail *mail)
+{
+    const struct commit_counters *c = commit_counters(mail);
+    struct mail_counters ret = {
+        .intents = read_counter(&c->intents),
+        .batches = read_counter(&c->batches),
+        .records = read_counter(&c->records),
+        .conflicts = read_counter(&c->lost),
+        .looked_up = read_counter(&c->looked_up),
+        .fences = read_counter(&c->fences),
+        .given_up = read_counter(&c->given_up),
+        .without_record = read_counter(&c->without_record),
+    };
+    struct account *a;
+
+    pthread_mutex_lock(&mail->lock);
+    ret.accounts = HASH_COUNT(mail->accounts);
+    TAILQ_FOREACH (a, &mail->idle, idle_link)
+        ret.idle_accounts++;
+    ret.idle_bytes = mail->idle_bytes;
+    pthread_mutex_unlock(&mail->lock);
+    return ret;
+}
+
 const struct mail_settings *mail_settings(const struct mail *mail)
 {
     return &mail->settings;

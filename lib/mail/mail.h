@@ -52,6 +52,21 @@ void mail_free(struct mail *mail);
 struct store *mail_store(struct mail *mail);
 const struct mail_settings *mail_settings(const struct mail *mail);
 
+/* For /metrics: since the start, except where it says "now". */
+struct mail_counters {
+    uint64_t intents;          /* that were asked for */
+    uint64_t batches, records; /* that went to the store; records of them that were committed */
+    uint64_t conflicts;        /* slots that another node had first */
+    uint64_t looked_up;        /* outcomes that were not known and were found out */
+    uint64_t fences;           /* noops put in the place of what is not to come any more */
+    uint64_t given_up;         /* intents that ended with an unknown outcome */
+    uint64_t without_record;   /* intents that changed nothing */
+    uint64_t accounts;         /* replicas in memory, now */
+    uint64_t idle_accounts;    /* of these that nobody holds, now */
+    uint64_t idle_bytes;       /* memory of those, now */
+};
+struct mail_counters mail_read_counters(struct mail *mail);
+
 /* The first record of a new account: INBOX and the mailboxes of special use. -ERR_EXISTS if its log
  * has begun (fine when repeated after a crash). Blocks. */
 struct mail_account_options {

@@ -804,7 +804,8 @@ static void adopt(struct loop_task *task)
     c->wake_task.run = on_wake;
     loop_timer_init(&c->timer, c->shard->loop, on_timer);
     fill_addresses(c, &from);
-    if (wire_open(&c->wire, c->shard->loop, fd, on_wire) < 0 || atomic_load(&net->draining)) {
+    if (wire_open(&c->wire, c->shard->loop, fd, on_wire) < 0 ||
+        (atomic_load(&net->draining) && !c->listener->settings.through_drain)) {
         give_reason(c, "shutdown");
         die(c);
     } else if (c->listener->settings.proxy == NET_PROXY_OFF) {

@@ -147,7 +147,9 @@ void net_drain(struct net *net, int64_t grace_ms)
     int64_t end = clock_mono_ms() + MAX(grace_ms, (int64_t)0);
 
     atomic_store(&net->draining, true);
-    close_listeners(net);
+    for (size_t i = 0; i < net->listeners.n; i++)
+        if (!net->listeners.items[i]->settings.through_drain)
+            listener_close(net->listeners.items[i]);
     for (unsigned i = 0; i < net->shards_n; i++) {
         net->shards[i].drain_end_ms = end;
         loop_call(net->shards[i].loop, begin_drain, &net->shards[i]);

@@ -52,6 +52,7 @@ struct net_listener {
     int backlog;         /* 0: 1024 */
     unsigned max_connections;            /* open at once on this listener; 0: 10,000 */
     unsigned max_connections_per_client; /* from one IPv4 address or IPv6 /64; 0: no limit */
+    bool through_drain; /* goes on accepting in a drain, until net_free: what tells of the drain */
     enum net_proxy proxy;
     const struct network *proxy_networks; /* who may send PROXY headers; any UNIX socket may */
     size_t proxy_networks_n;
@@ -74,8 +75,9 @@ const char *net_listener_address(struct net *net, size_t i);
  * keep theirs, so the old one must outlive the net as well. */
 void net_replace_service(struct net *net, size_t i, struct session_service *service);
 
-/* Stops accepting at once and shows SESSION_SHUTDOWN to all sessions: in waves over grace_ms, but
- * never fewer than 64 in a tenth of a second, so a few are told at once. */
+/* Stops accepting at once (but see through_drain) and shows SESSION_SHUTDOWN to all sessions: in
+ * waves over grace_ms, but never fewer than 64 in a tenth of a second, so a few are told at once.
+ */
 void net_drain(struct net *net, int64_t grace_ms);
 /* Until no connection is open, or timeout_ms have passed. True: none is. */
 bool net_wait_idle(struct net *net, int64_t timeout_ms);

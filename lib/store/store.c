@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "lib/store/store.h"
 
+#include "lib/base/clock.h"
 #include "lib/base/mem.h"
 #include "lib/store/store_impl.h"
 
@@ -38,6 +39,40 @@ size_t store_key_size(enum store_table table)
 const char *store_table_name(enum store_table table)
 {
     return tables[table].name;
+}
+
+/* --- counting -------------------------------------------------------------------------------- */
+
+static const char *const verb_names[STORE_VERBS_] = {"insert", "update", "delete",
+                                                     "get",    "range",  "time"};
+
+const char *store_verb_name(enum store_verb verb)
+{
+    return verb_names[verb];
+}
+
+const struct store_verb_counters *store_counters(const struct store *store, enum store_verb verb)
+{
+    return &store->counters[verb];
+}
+
+static int64_t begin_trip(void)
+{
+    trips++;
+    return clock_mono_us();
+}
+
+/* Hands r on. */
+static int end_trip(struct store *store, enum store_verb verb, int64_t began, int r)
+{
+    struct store_verb_counters *c = &store->counters[verb];
+
+    histogram_add(&c->times, clock_mono_us() - began);
+    if (r == -ERR_UNAVAILABLE)
+        atomic_fetch_add_explicit(&c->unavailable, 1, memory_order_relaxed);
+    if (r == -ERR_UNKNOWN_OUTCOME)
+        atomic_fetch_add_explicit(&c->unknown, 1, memory_order_relaxed);
+    return r;
 }
 
 /* --- opening --------------------------------------------------------------------------------- */
@@ -179,7 +214,7 @@ static int check_bound(enum store_table table, struct slice *s, struct bound *ro
 int store_insert(struct store *store, struct store_item *items, size_t n, int64_t *ret_time,
                  struct error *err)
 {
-    int64_t time = 0;
+    int64_t time = 0, began;
     int r = 0;
 
     for (size_t i = 0; i < n; i++)
@@ -188,8 +223,10 @@ int store_insert(struct store *store, struct store_item *items, size_t n, int64_
         r = check_item(store, &items[i], err);
     if (r < 0)
         return r;
-    trips++;
-    r = n ? store->ops->insert(store, items, n, &time, err) : store->ops->time(store, &time, err);
+    if (n == 0)
+        return store_time(store, ret_time ? ret_time : &time, err);
+    began = begin_trip();
+    r = end_trip(store, STORE_VERB_INSERT, began, store->ops->insert(store, items, n, &time, err));
     if (r == 0 && ret_time)
         *ret_time = time;
     return r;
@@ -200,7 +237,7 @@ int store_update(struct store *store, const struct store_change *change, uint64_
 {
     struct store_change c = *change;
     uint64_t version = 0;
-    int64_t time = 0;
+    int64_t time = 0, began;
     int r = check_key(c.table, c.key, err);
 
     if (c.remove)
@@ -213,8 +250,9 @@ int store_update(struct store *store, const struct store_change *change, uint64_
         r = check_values(c.table, c.head, c.body, err);
     if (r < 0)
         return r;
-    trips++;
-    r = store->ops->update(store, &c, &version, &time, err);
+    began = begin_trip();
+    r = end_trip(store, STORE_VERB_UPDATE, began,
+                 store->ops->update(store, &c, &version, &time, err));
     if (r == 0 && ret_version)
         *ret_version = version;
     if (r == 0 && ret_time)
@@ -226,11 +264,13 @@ int store_delete(struct store *store, enum store_table table, const struct slice
                  struct error *err)
 {
     int r = check_keys(table, keys, n, err);
+    int64_t began;
 
     if (r < 0 || n == 0)
         return r;
-    trips++;
-    return store->ops->remove(store, table, keys, n, err);
+    began = begin_trip();
+    return end_trip(store, STORE_VERB_DELETE, began,
+                    store->ops->remove(store, table, keys, n, err));
 }
 
 int store_delete_range(struct store *store, enum store_table table, struct slice from,
@@ -238,14 +278,16 @@ int store_delete_range(struct store *store, enum store_table table, struct slice
 {
     struct bound room[2];
     uint64_t n = 0;
+    int64_t began;
     int r = check_bound(table, &from, &room[0], err);
 
     if (r == 0)
         r = check_bound(table, &to, &room[1], err);
     if (r < 0)
         return r;
-    trips++;
-    r = store->ops->remove_range(store, table, from, to, &n, err);
+    began = begin_trip();
+    r = end_trip(store, STORE_VERB_DELETE, began,
+                 store->ops->remove_range(store, table, from, to, &n, err));
     if (r == 0 && ret_n)
         *ret_n = n;
     return r;
@@ -283,13 +325,15 @@ int store_get(struct store *store, enum store_table table, const struct slice *k
               struct error *err)
 {
     int r = check_keys(table, keys, n, err);
+    int64_t began;
 
     if (r < 0)
         return r;
-    trips++;
     if (n == 0)
-        return store->ops->time(store, &ret_docs->time, err);
-    r = store->ops->get(store, table, keys, n, parts, level, ret_docs, err);
+        return store_time(store, &ret_docs->time, err);
+    began = begin_trip();
+    r = end_trip(store, STORE_VERB_GET, began,
+                 store->ops->get(store, table, keys, n, parts, level, ret_docs, err));
     if (r < 0)
         store_docs_done(ret_docs);
     return r;
@@ -300,6 +344,7 @@ int store_range(struct store *store, const struct store_query *query, struct sto
 {
     struct store_query q = *query;
     struct bound room[2];
+    int64_t began;
     int r = check_bound(q.table, &q.from, &room[0], err);
 
     if (r == 0)
@@ -310,8 +355,8 @@ int store_range(struct store *store, const struct store_query *query, struct sto
         q.limit = SIZE_MAX;
     if (q.max_bytes == 0)
         q.max_bytes = RANGE_BYTES_DEFAULT;
-    trips++;
-    r = store->ops->range(store, &q, ret_docs, err);
+    began = begin_trip();
+    r = end_trip(store, STORE_VERB_RANGE, began, store->ops->range(store, &q, ret_docs, err));
     if (r < 0)
         store_docs_done(ret_docs);
     return r;
@@ -319,8 +364,9 @@ int store_range(struct store *store, const struct store_query *query, struct sto
 
 int store_time(struct store *store, int64_t *ret_time, struct error *err)
 {
-    trips++;
-    return store->ops->time(store, ret_time, err);
+    int64_t began = begin_trip();
+
+    return end_trip(store, STORE_VERB_TIME, began, store->ops->time(store, ret_time, err));
 }
 
 uint64_t store_pulse(struct store *store)

@@ -31,6 +31,7 @@
 #include "lib/base/arena.h"
 #include "lib/base/bytes.h"
 #include "lib/base/err.h"
+#include "lib/base/metrics.h"
 
 /* Tables; key sizes in bytes. Integers in keys are big-endian, so byte order is numeric order. */
 enum store_table {
@@ -176,6 +177,24 @@ int store_time(struct store *store, int64_t *ret_time, struct error *err) MUST_U
 /* A number that differs from the last call's after another process has written (on SQLite; not
  * after this one has); a hint only. Constant where the back end has none. */
 uint64_t store_pulse(struct store *store);
+
+/* For /metrics: what each verb took, and how often it failed. */
+enum store_verb {
+    STORE_VERB_INSERT,
+    STORE_VERB_UPDATE,
+    STORE_VERB_DELETE,
+    STORE_VERB_GET,
+    STORE_VERB_RANGE,
+    STORE_VERB_TIME,
+    STORE_VERBS_
+};
+struct store_verb_counters {
+    struct histogram times; /* of all calls, failed ones too */
+    _Atomic uint64_t unavailable, unknown;
+};
+/* Valid as long as the store. */
+const struct store_verb_counters *store_counters(const struct store *store, enum store_verb verb);
+const char *store_verb_name(enum store_verb verb);
 
 /* Round trips (SQLite: calls) made by the calling thread since it started; for log lines. */
 uint64_t store_trips(void);

@@ -31,6 +31,7 @@ struct store {
     const struct store_ops *ops;
     bool atomic; /* the memory back end obeys it, the others state it */
     struct store_settings settings;
+    struct store_verb_counters counters[STORE_VERBS_]; /* store.c's */
 };
 
 int store_sqlite_open(const char *path, const struct store_settings *settings,

@@ -89,6 +89,16 @@ const struct command_row imap_commands[] = {
 };
 const size_t imap_commands_n = ARRAY_LEN(imap_commands);
 
+size_t imap_command_count(void)
+{
+    return imap_commands_n;
+}
+
+const char *imap_command_name(size_t i)
+{
+    return imap_commands[i].name;
+}
+
 static const struct command_row *row_named(struct slice name)
 {
     for (size_t i = 0; i < imap_commands_n; i++)

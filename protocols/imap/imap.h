@@ -19,6 +19,7 @@
 #include "lib/base/session.h"
 
 struct auth;
+struct histogram;
 struct mail;
 
 /* What a listener's sessions are to do. Sizes in bytes, times in milliseconds. */
@@ -40,12 +41,18 @@ struct imap_settings {
     /* /shared/comment and /shared/admin of the server (RFC 5464 section 3.2.1.1); NULL or "": there
      * is none. Copied. admin is a URI. */
     const char *comment, *admin;
+    /* imap_command_count() of them, the caller's: what each command took; NULL: nobody asks */
+    struct histogram *times;
     int64_t login_timeout_ms; /* from the connection to the login */
     int64_t idle_timeout_ms;  /* without a command, after login; at least 30 min (RFC 3501 5.4) */
     int64_t progress_ms;      /* in a long SEARCH: INPROGRESS this often; negative: never */
     int64_t keepalive_ms;     /* in IDLE: "* OK Still here" this often; 0: never */
 };
 void imap_settings_default(struct imap_settings *settings);
+
+/* The commands, as rows of `times`. */
+size_t imap_command_count(void);
+const char *imap_command_name(size_t i);
 
 /* A service for listeners that share these settings, which are copied. mail and auth stay the
  * caller's and must outlive it. */

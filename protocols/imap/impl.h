@@ -13,6 +13,7 @@
 
 #include "lib/auth/sasl.h"
 #include "lib/base/arena.h"
+#include "lib/base/metrics.h"
 #include "lib/base/session.h"
 #include "lib/mail/message.h"
 #include "lib/mail/view.h"
@@ -91,6 +92,7 @@ struct command {
     const struct command_row *row;
     struct arena arena;
     struct error err;
+    int64_t spent_us;     /* on it in steps before this one */
     int result;           /* of the handler, while what changed is told */
     bool numbers;         /* has sequence numbers although its row says no (UID SEARCH) */
     enum imap_phase next; /* after the answer: PHASE_READ, or what the handler wants */
@@ -138,6 +140,7 @@ struct imap {
     unsigned enabled;    /* enum imap_enabled */
     int64_t deadline_ms; /* of the login or of idling */
     int64_t delay_until_ms;
+    int64_t mark_us;         /* since then this step works on the command under way */
     int64_t keepalive_at_ms; /* in IDLE */
 
     struct auth_user user;

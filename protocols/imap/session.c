@@ -159,12 +159,24 @@ static void count_bad(struct imap *im)
         imap_bye(im, "CLIENTBUG", "Too many commands that make no sense");
 }
 
+/* Working time: what a client took to read or to send does not count. */
+static void count_time(struct imap *im)
+{
+    int64_t now = clock_mono_us();
+
+    if (im->cmd.row && im->service->settings.times)
+        histogram_add(&im->service->settings.times[im->cmd.row - imap_commands],
+                      im->cmd.spent_us + now - im->mark_us);
+    im->mark_us = now;
+}
+
 /* What parser and limits are after a login or the end of a TLS handshake. */
 static void end_command(struct imap *im)
 {
     bool bad = im->cmd.status && strcmp(im->cmd.status, "BAD") == 0;
     enum imap_phase next = im->cmd.next;
 
+    count_time(im);
     command_done(&im->cmd);
     if (im->phase == PHASE_CLOSED)
         return;
@@ -549,6 +561,7 @@ static void imap_step(struct session *s, unsigned events)
 {
     struct imap *im = (struct imap *)s;
 
+    im->mark_us = clock_mono_us();
     im->compress_now = false;
     if (events & SESSION_SHUTDOWN)
         im->shutdown = true;
@@ -560,6 +573,8 @@ static void imap_step(struct session *s, unsigned events)
         imap_bye(im, "UNAVAILABLE", "The server is being restarted; come again");
     if (events & SESSION_EOF && !phases[im->phase].output && im->phase != PHASE_CLOSED)
         close_now(im);
+    if (im->cmd.row)
+        im->cmd.spent_us += clock_mono_us() - im->mark_us;
     set_want(im);
 }
 

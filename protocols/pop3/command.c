@@ -30,6 +30,21 @@ const struct pop3_row *pop3_row_named(const char *name)
     return NULL;
 }
 
+size_t pop3_row_number(const struct pop3_row *row)
+{
+    return (size_t)(row - rows);
+}
+
+size_t pop3_command_count(void)
+{
+    return ARRAY_LEN(rows);
+}
+
+const char *pop3_command_name(size_t i)
+{
+    return rows[i].name;
+}
+
 /* RFC 2449 section 5: only what may differ between the states depends on the state. */
 void pop3_capabilities(const struct pop3 *p, struct buf *out)
 {

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "lib/auth/sasl.h"
+#include "lib/base/metrics.h"
 #include "lib/base/session.h"
 #include "lib/mail/message.h"
 #include "protocols/pop3/line.h"
@@ -47,6 +48,8 @@ struct pop3_row {
 #define POP3_FREE SIZE_MAX
 /* NULL: there is no such command. */
 const struct pop3_row *pop3_row_named(const char *name);
+/* Where it stands in the table. */
+size_t pop3_row_number(const struct pop3_row *row);
 
 /* What RETR, TOP and listings keep between two slices. */
 struct pop3_job {
@@ -78,6 +81,9 @@ struct pop3 {
     bool shutdown;
     unsigned bad_in_a_row, failed_logins;
     int64_t deadline_ms, delay_until_ms;
+    const struct pop3_row *row; /* under way; NULL: none */
+    int64_t spent_us;           /* on it in steps before this one */
+    int64_t mark_us;            /* since then this step works on it */
 
     char name[ADDRESS_MAX + 1]; /* of USER */
     struct auth_user user;

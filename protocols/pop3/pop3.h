@@ -24,6 +24,7 @@
 #include "lib/base/session.h"
 
 struct auth;
+struct histogram;
 struct mail;
 
 /* What a listener's sessions are to do. Times in milliseconds. */
@@ -34,10 +35,16 @@ struct pop3_settings {
     unsigned bad_commands;     /* in a row, then the connection is closed */
     unsigned user_connections; /* of one account in this process; 0: no limit */
     unsigned login_delay_s;    /* between two logins of an account to this process; 0: none */
-    int64_t login_timeout_ms;  /* from the connection to the login */
-    int64_t idle_timeout_ms;   /* without a command; at least 10 min (RFC 1939 section 3) */
+    /* pop3_command_count() of them, the caller's: what each command took; NULL: nobody asks */
+    struct histogram *times;
+    int64_t login_timeout_ms; /* from the connection to the login */
+    int64_t idle_timeout_ms;  /* without a command; at least 10 min (RFC 1939 section 3) */
 };
 void pop3_settings_default(struct pop3_settings *settings);
+
+/* The commands, as rows of `times`. */
+size_t pop3_command_count(void);
+const char *pop3_command_name(size_t i);
 
 /* A service for listeners that share these settings, which are copied. mail and auth stay the
  * caller's and must outlive it. */

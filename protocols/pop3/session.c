@@ -91,8 +91,22 @@ static void touch(struct pop3 *p)
         p->deadline_ms = clock_mono_ms() + p->service->settings.idle_timeout_ms;
 }
 
+/* Working time: what a client took to read or to send does not count. */
+static void count_time(struct pop3 *p)
+{
+    int64_t now = clock_mono_us();
+
+    if (p->row && p->service->settings.times)
+        histogram_add(&p->service->settings.times[pop3_row_number(p->row)],
+                      p->spent_us + now - p->mark_us);
+    p->row = NULL;
+    p->spent_us = 0;
+    p->mark_us = now;
+}
+
 static void answer(struct pop3 *p, int result)
 {
+    count_time(p);
     if (result < 0)
         refuse(p, result);
     p->code = NULL;
@@ -169,6 +183,7 @@ static void run_command(struct pop3 *p, struct slice text)
     row = pop3_row_named(line.verb);
     r = check(p, row, &line);
     if (r == 0) {
+        p->row = row;
         handled(p, row->run(p, &line));
         p->bad_in_a_row = 0;
         return;
@@ -281,6 +296,7 @@ static void step(struct session *s, unsigned events)
 {
     struct pop3 *p = (struct pop3 *)s;
 
+    p->mark_us = clock_mono_us();
     if (events & SESSION_SHUTDOWN)
         p->shutdown = true;
     if (events & SESSION_TLS && p->phase == PHASE_TLS) {
@@ -293,6 +309,8 @@ static void step(struct session *s, unsigned events)
         say_goodbye(p, "SYS/TEMP", "The server is being restarted; come again");
     if (events & SESSION_EOF && p->phase != PHASE_RUN)
         pop3_close(p);
+    if (p->row)
+        p->spent_us += clock_mono_us() - p->mark_us;
     set_want(p);
 }
 
