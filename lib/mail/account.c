@@ -579,9 +579,9 @@ static void read_and_tell(struct account *a)
         account_notify(a);
     pthread_mutex_lock(&a->lock);
     a->reading = false;
-    a->reads_done = a->reads_begun;
-    a->read_result = r;
-    a->read_error = err;
+    a->read = (struct read_outcome){a->reads_begun, r, err};
+    if (level == STORE_LINEARIZABLE)
+        a->proven = a->read;
     if (r == 0)
         seq = a->st->seq;
     pthread_cond_broadcast(&a->read_done);
@@ -594,22 +594,24 @@ static void read_and_tell(struct account *a)
 
 int account_catch_up(struct account *a, enum store_level level, struct error *err)
 {
+    bool proof = level == STORE_LINEARIZABLE;
+    const struct read_outcome *outcome = proof ? &a->proven : &a->read;
     uint64_t ticket;
     int r;
 
     pthread_mutex_lock(&a->lock);
     ticket = a->reads_begun + 1;
-    if (level == STORE_LINEARIZABLE)
+    if (proof) /* so the next read is one, and its number the ticket's or above */
         a->want_linearizable = true;
-    while (a->reads_done < ticket) {
+    while (outcome->number < ticket) {
         if (a->reading)
             pthread_cond_wait(&a->read_done, &a->lock);
         else
             read_and_tell(a);
     }
-    r = a->read_result;
+    r = outcome->result;
     if (r < 0 && err)
-        *err = a->read_error;
+        *err = outcome->error;
     pthread_mutex_unlock(&a->lock);
     return r;
 }

@@ -60,9 +60,13 @@ struct account {
     _Atomic int64_t asked_ms; /* clock_mono_ms() when it was last compared with the store */
 
     bool reading, want_linearizable;
-    uint64_t reads_begun, reads_done; /* who asks waits for a read that begins later */
-    int read_result;
-    struct error read_error;
+    uint64_t reads_begun; /* who asks waits for a read that begins later */
+    struct read_outcome {
+        uint64_t number; /* of the last one that is done */
+        int result;
+        struct error error;
+    } read, proven; /* of all reads; of the linearizable ones, whose failure no later read of
+                       another kind makes good */
 
     pthread_mutex_t watch_lock; /* held while wake() is called */
     LIST_HEAD(, watch) watches;

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* Looking at the present while it moves: what is read may be old news when the read ends. */
 #include <criterion/criterion.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 
 #include "lib/base/mem.h"
-#include "lib/mail/mail.h"
+#include "lib/mail/account.h"
 #include "lib/store/store_impl.h"
 
 /* A store that has something happen between a read of the log and its answer. */
@@ -12,6 +15,7 @@ struct slow {
     struct store *inner;
     void (*between)(void *ctx); /* once */
     void *ctx;
+    bool unproven; /* the primary cannot prove that it still is one */
 };
 
 static struct store *inner_of(struct store *s)
@@ -42,7 +46,9 @@ static int slow_range(struct store *s, const struct store_query *query, struct s
                       struct error *err)
 {
     struct slow *slow = (struct slow *)s;
-    int r = store_range(slow->inner, query, docs, err);
+    int r = slow->unproven && query->level == STORE_LINEARIZABLE
+                ? error_set(err, ERR_UNAVAILABLE, "no majority answers")
+                : store_range(slow->inner, query, docs, err);
     void (*between)(void *ctx) = TAKE(slow->between);
 
     if (between)
@@ -67,7 +73,30 @@ struct rig {
     struct mail *mail;
     struct account *account;
     uint64_t seq; /* of the commit in between */
+    _Atomic bool over;
+    _Atomic unsigned looked;
 };
+
+static void rig_init(struct rig *r)
+{
+    struct mail_account_options options = {0};
+    struct mail_settings settings;
+
+    mail_settings_default(&settings);
+    settings.poll_ms = 3600000; /* nobody else reads */
+    cr_assert_eq(store_open("memory:", NULL, &r->slow.inner, NULL), 0);
+    r->slow.store = (struct store){&slow_ops, true, r->slow.inner->settings};
+    cr_assert_eq(mail_new(&r->slow.store, NULL, &settings, &r->mail, NULL), 0);
+    cr_assert_eq(mail_account_create(r->mail, 1, &options, NULL), 0);
+    cr_assert_eq(account_open(r->mail, 1, &r->account, NULL), 0);
+}
+
+static void rig_done(struct rig *r)
+{
+    account_unref(r->account);
+    mail_free(r->mail);
+    store_close(r->slow.inner);
+}
 
 /* Another session of this node commits, and a third one is shown the result. */
 static void commit_and_show(void *ctx)
@@ -90,25 +119,50 @@ static void commit_and_show(void *ctx)
 Test(refresh, I10_a_commit_of_our_own_during_the_read_is_no_failure_of_the_read)
 {
     struct rig r = {0};
-    struct mail_settings settings;
-    struct mail_account_options options = {0};
     struct error err = {0};
     struct state *st;
 
-    mail_settings_default(&settings);
-    settings.poll_ms = 3600000; /* nobody else reads */
-    cr_assert_eq(store_open("memory:", NULL, &r.slow.inner, NULL), 0);
-    r.slow.store = (struct store){&slow_ops, true, r.slow.inner->settings};
-    cr_assert_eq(mail_new(&r.slow.store, NULL, &settings, &r.mail, NULL), 0);
-    cr_assert_eq(mail_account_create(r.mail, 1, &options, NULL), 0);
-    cr_assert_eq(account_open(r.mail, 1, &r.account, NULL), 0);
+    rig_init(&r);
     r.slow.ctx = &r;
     r.slow.between = commit_and_show;
     cr_assert_eq(account_refresh(r.account, &st, &err), 0, "%s", err.text);
     cr_assert_gt(r.seq, 0, "the commit came in between");
     cr_assert_eq(st->seq, r.seq);
     state_unref(st);
-    account_unref(r.account);
-    mail_free(r.mail);
-    store_close(r.slow.inner);
+    rig_done(&r);
+}
+
+#define ASKERS 3
+#define ASKED  2000
+
+/* Sessions that look at the present, all the time. (One look serves all who wait, so that theirs
+ * may fail as well.) */
+static void *keep_looking(void *arg)
+{
+    struct rig *r = arg;
+
+    while (!r->over)
+        if (account_catch_up(r->account, STORE_MAJORITY, NULL) == 0)
+            r->looked++;
+    return NULL;
+}
+
+Test(refresh, I23_a_proof_that_failed_is_not_made_good_by_a_later_read_without_one)
+{
+    struct rig r = {0};
+    pthread_t askers[ASKERS];
+
+    rig_init(&r);
+    r.slow.unproven = true;
+    for (int i = 0; i < ASKERS; i++)
+        cr_assert_eq(pthread_create(&askers[i], NULL, keep_looking, &r), 0);
+    while (r.looked == 0)
+        sched_yield();
+    for (int i = 0; i < ASKED; i++)
+        cr_assert_eq(account_catch_up(r.account, STORE_LINEARIZABLE, NULL), -ERR_UNAVAILABLE,
+                     "at the %d. time", i);
+    r.over = true;
+    for (int i = 0; i < ASKERS; i++)
+        pthread_join(askers[i], NULL);
+    rig_done(&r);
 }
