@@ -368,6 +368,15 @@ int mailbox_load(struct account *a, struct state *st, uint64_t id, uint32_t firs
     return r;
 }
 
+int account_load_all(struct account *a, const struct state *st, struct error *err)
+{
+    int r = snapshot_load_all(a->mail, st, err);
+
+    if (r == -ERR_CONFLICT)
+        account_drop(a);
+    return r;
+}
+
 /* --- reading --------------------------------------------------------------------------------- */
 
 static int fold_one(struct mail *mail, struct state **st, const struct record *rec,

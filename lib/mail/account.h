@@ -168,6 +168,9 @@ int account_read_cold(struct mail *mail, uint64_t id, enum store_level level, st
 int account_read_on(struct mail *mail, struct state **st, int64_t *seen, enum store_level level,
                     struct error *err) MUST_USE;
 void account_free_all(struct mail *mail);
+/* Loads all segments of st, a state of this replica. -ERR_CONFLICT: one is no longer stored; the
+ * next who reads opens the account again. */
+int account_load_all(struct account *a, const struct state *st, struct error *err) MUST_USE;
 /* Collects what state_fold_needs, build_needs and the like call for. */
 struct load_range {
     uint64_t mailbox;

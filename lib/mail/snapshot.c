@@ -333,6 +333,8 @@ static int save_state(struct account *a, struct state *st, const struct stored_m
     r = compact(a->mail, &st, err);
     if (r == 0)
         r = plan_all(a->mail, st, old->m, &plan, err);
+    if (r == -ERR_CONFLICT) /* others have replaced a segment that was never loaded here */
+        account_drop(a);
     if (r == 0) {
         r = write_segments(a->mail, &plan, err);
         if (r == 0)

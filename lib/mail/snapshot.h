@@ -29,7 +29,8 @@ int snapshot_load_mailbox(struct mail *mail, uint64_t account, const struct mail
                           const struct load_range *ranges, size_t n, struct error *err) MUST_USE;
 
 /* Saves the newest state if its tail is longer than min_tail records. Blocks. 0: saved, or not
- * needed; -ERR_CONFLICT: another node saved at the same time, which is as good. */
+ * needed; -ERR_CONFLICT: another node saved at the same time, which is as good, or has replaced a
+ * segment that is needed here: the account is opened again before the next time. */
 int snapshot_save(struct account *a, uint64_t min_tail, struct error *err) MUST_USE;
 /* Removes records that the manifest in the store makes superfluous, and segments that it no longer
  * names. Blocks. */

@@ -212,7 +212,7 @@ static int sweep_open(struct account *a, struct ids *old, bool younger, struct s
 
     if (!account_position(a, &st, &seen))
         return error_set(err, ERR_CONFLICT, "the account has to be opened again");
-    r = snapshot_load_all(mail, st, err);
+    r = account_load_all(a, st, err);
     if (r == 0) {
         list_live(st, &live);
         keep_orphans(st, &live, old);

@@ -12,7 +12,6 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
-#include "lib/mail/snapshot.h"
 #include "lib/mail/textindex_impl.h"
 
 #define JOIN        8                    /* segments of about one size become one */
@@ -74,7 +73,7 @@ static int list_live(struct account *a, struct ids *live, struct error *err)
 
     if (r < 0)
         return r;
-    r = snapshot_load_all(a->mail, st, err);
+    r = account_load_all(a, st, err);
     for (size_t i = 0; i < st->n_mailboxes && r == 0; i++)
         for (struct mailbox_iter k = mailbox_iter(st->mailboxes[i], 0); mailbox_next(&k, &m);)
             *VEC_PUSH(live) = m.id;

@@ -44,8 +44,8 @@ struct textindex_done {
 /* Brings the index of an account up to date with its newest state: segments for messages that are
  * in none (if they are as many as settings.index_after), small segments joined, those of which half
  * is gone made anew, leftovers removed. Any node, any time, no lock: two at once do the same work
- * twice and no harm. Blocks. 0; -ERR_NOTFOUND: no such account; -ERR_UNAVAILABLE; -ERR_CANCELLED:
- * the node is stopping. */
+ * twice and no harm. Blocks. 0; -ERR_NOTFOUND: no such account; -ERR_UNAVAILABLE; -ERR_CONFLICT:
+ * the account changes too fast, once more; -ERR_CANCELLED: the node is stopping. */
 int textindex_update(struct account *account, struct textindex_done *done,
                      struct error *err) MUST_USE;
 /* Has textindex_update run in the background, unless one is running on this node. */
