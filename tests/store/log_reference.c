@@ -39,6 +39,10 @@ struct reference {
         struct seen_delivery *items;
         size_t n, cap;
     } deliveries;
+    struct {
+        struct ref_message *items;
+        size_t n, cap;
+    } leaving; /* messages that the record looked at has taken away so far */
     uint32_t last_uidvalidity;
     uint64_t quota;
 };
@@ -170,10 +174,12 @@ static void apply_create(struct reference *r, struct ref_state *s, const struct 
     snprintf(box->name, sizeof box->name, "%.*s", SLICE_FMT(op->name));
 }
 
-static void apply_delete(struct ref_state *s, struct ref_box *box)
+static void apply_delete(struct reference *r, struct ref_state *s, struct ref_box *box)
 {
-    for (size_t i = 0; i < box->n; i++)
+    for (size_t i = 0; i < box->n; i++) {
         s->used -= box->items[i].size;
+        *VEC_PUSH(&r->leaving) = box->items[i];
+    }
     free(box->items);
     *box = s->items[--s->n];
 }
@@ -227,16 +233,30 @@ static void apply_append(struct reference *r, struct ref_state *s, struct ref_bo
     r->judge.named(r->judge.ctx, r->account, op->message, op->size);
 }
 
+/* In the window before the record, or gone by an earlier op of it. */
+static bool may_come_back(const struct reference *r, const struct ref_state *before, uint64_t id,
+                          uint32_t *ret_size)
+{
+    int64_t t;
+
+    if (state_gone(before->st, id, &t, ret_size))
+        return true;
+    for (size_t i = 0; i < r->leaving.n; i++)
+        if (r->leaving.items[i].id == id) {
+            *ret_size = r->leaving.items[i].size;
+            return true;
+        }
+    return false;
+}
+
 static void apply_undelete(struct reference *r, struct ref_state *s, struct ref_box *box,
                            const struct op *op)
 {
-    int64_t t;
     uint32_t size;
-    const struct ref_state *before = r->states.items[s->seq - 1];
 
     if (op->uid != box->uidnext)
         VIOLATED(r, "I1", "uid %u, not %u", op->uid, box->uidnext);
-    if (!state_gone(before->st, op->message, &t, &size)) {
+    if (!may_come_back(r, r->states.items[s->seq - 1], op->message, &size)) {
         VIOLATED(r, "I6", "undelete of a message that is not in the window");
         return;
     }
@@ -345,7 +365,7 @@ static void apply_op(struct reference *r, struct ref_state *s, const struct op *
         snprintf(box->name, sizeof box->name, "%.*s", SLICE_FMT(op->name));
         break;
     case OP_DELETE:
-        apply_delete(s, box);
+        apply_delete(r, s, box);
         break;
     case OP_SET:
         apply_set(r, box, op);
@@ -365,7 +385,10 @@ static void apply_op(struct reference *r, struct ref_state *s, const struct op *
         break;
     case OP_EXPUNGE:
         for (struct uidset_iter i = uidset_iter(&op->uids); uidset_next(&i, &uid);)
-            take_out(s, box, uid, &m);
+            if (ref_message_by_uid(box, uid)) {
+                take_out(s, box, uid, &m);
+                *VEC_PUSH(&r->leaving) = m;
+            }
         break;
     case OP_ACCOUNT:
         if (slice_eq(op->key, S("quota.bytes")))
@@ -373,7 +396,7 @@ static void apply_op(struct reference *r, struct ref_state *s, const struct op *
         break;
     case OP_CLOSE:
         while (s->n)
-            apply_delete(s, &s->items[0]);
+            apply_delete(r, s, &s->items[0]);
         s->closed = true;
         break;
     default:
@@ -451,6 +474,7 @@ static void see_record(struct reference *r, struct slice head, uint64_t seq)
         return;
     }
     s->seq = seq;
+    r->leaving.n = 0;
     for (size_t i = 0; i < rec.n_ops; i++)
         apply_op(r, s, &rec.ops[i], rec.t_ms);
     check_sums(r, s, &rec);
@@ -556,5 +580,6 @@ void reference_free(struct reference *r)
     VEC_DONE(&r->messages);
     VEC_DONE(&r->boxes);
     VEC_DONE(&r->deliveries);
+    VEC_DONE(&r->leaving);
     free(r);
 }
