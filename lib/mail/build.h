@@ -39,7 +39,8 @@
 #define RECORD_OPS_MAX       65535
 
 struct build_limits {
-    uint32_t mailboxes_max, keywords_max; /* as in mail_settings */
+    uint32_t mailboxes_max, keywords_max; /* as in mail_settings; the first is that of
+                                             subscriptions too */
     /* also as there; 0: the greatest that can be (NAME_MAX_BYTES, ...; metadata: no limit) */
     uint32_t name_max, name_depth, metadata_max, metadata_entries;
     size_t record_max; /* bytes of an encoded record; 0: STORE_HEAD_MAX */

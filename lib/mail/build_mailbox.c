@@ -323,6 +323,8 @@ int judge_subscribe(struct builder *b, struct build_item *item)
     it->nothing = state_is_subscribed(b->work, name) == it->on;
     if (it->nothing)
         return 0;
+    if (it->on && b->work->subscribed->n >= b->limits->mailboxes_max)
+        return refuse(it, ERR_LIMIT, "too many subscriptions");
     op = builder_op(b, OP_SUBSCRIBE);
     op->name = name;
     op->on = it->on;

@@ -32,7 +32,7 @@ struct mail_settings {
     int commit_wait_ms;   /* how long an intent may wait for an unreachable store; default 20,000 */
     int poll_ms;          /* compare held replicas with the store this often (no hints); 20,000 */
     uint64_t message_max; /* octets of one message; default 100 MiB */
-    uint32_t mailboxes_max; /* per account; default 10,000 */
+    uint32_t mailboxes_max; /* per account, and subscriptions likewise; default 10,000 */
     uint32_t keywords_max;  /* distinct keywords of one account; default 1,000 */
     uint32_t name_max;      /* bytes of a mailbox name; default and at most 1,000 */
     uint32_t name_depth;    /* levels of one; default and at most 32 */

@@ -9,6 +9,7 @@
 #include "lib/store/store.h"
 
 #define MAILBOXES_MAX 200000
+#define SUMMARIES_MAX (MANIFEST_RAW_MAX / 2) /* octets of the head; behind them, none is added */
 #define WHAT          "the manifest"
 
 /* --- encoding -------------------------------------------------------------------------------- */
@@ -46,7 +47,7 @@ static void put_summary(const struct mailbox *box, struct segment *s, struct buf
 {
     struct segment_summary sum;
 
-    if (!segment_summarize(box, s, &sum)) {
+    if (out->n > SUMMARIES_MAX || !segment_summarize(box, s, &sum)) {
         buf_add_varint(out, 0);
         return;
     }
@@ -194,7 +195,7 @@ static void get_subscribed(struct cursor *in, struct names *names)
 {
     uint64_t n = cursor_varint(in);
 
-    in->bad |= n > cursor_left(in) / 2 || n > MAILBOXES_MAX;
+    in->bad |= n > cursor_left(in) / 2;
     if (in->bad)
         return;
     names->items = mem_realloc0((size_t)n, sizeof *names->items);

@@ -264,6 +264,27 @@ Test(build, keywords_are_atoms_with_limits_and_one_spelling)
     state_unref(st);
 }
 
+Test(build, subscriptions_are_as_many_as_mailboxes_may_be)
+{
+    struct state *st = account_with(1);
+    struct intent it = {.kind = INTENT_SUBSCRIBE, .on = true};
+    char name[24];
+
+    for (uint32_t i = 0; i < limits.mailboxes_max; i++) {
+        snprintf(name, sizeof name, "of old/%u", i);
+        it.name = slice_str(name);
+        cr_assert_eq(act(&st, &it), 0, "%s", it.error.text);
+    }
+    it.name = S("one more");
+    cr_assert_eq(act(&st, &it), -ERR_LIMIT);
+    it.on = false;
+    it.name = slice_str(name);
+    cr_assert_eq(act(&st, &it), 0, "%s", it.error.text);
+    it.on = true;
+    cr_assert_eq(act(&st, &it), 0, "%s", it.error.text);
+    state_unref(st);
+}
+
 static void set_value(struct state **st, const char *key, const char *value, int result)
 {
     struct intent it = {.kind = INTENT_ACCOUNT, .key = slice_str(key), .value = slice_str(value)};

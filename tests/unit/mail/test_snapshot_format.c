@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include <criterion/criterion.h>
+#include <stdio.h>
 
 #include "lib/base/mem.h"
+#include "lib/mail/build.h"
 #include "lib/mail/snapshot_format.h"
 #include "lib/mail/state_impl.h"
 #include "tests/unit/mail/world.h"
@@ -237,6 +239,67 @@ Test(snapshot_format, only_what_changed_is_written_again)
     manifest_free(TAKE(shelf.manifest));
     save(&shelf, &w.st, 4);
     cr_assert_eq(shelf.written, before + 1 + 11);
+    shelf_done(&shelf);
+    world_done(&w);
+}
+
+/* A log from before there was a limit of their number may have as many as fit into the limit of
+ * bytes: a manifest that cannot be read again would be the end of the account. */
+Test(snapshot_format, subscriptions_beyond_all_limits_are_kept)
+{
+    struct shelf shelf = {0};
+    struct state *st;
+    struct world w;
+    char name[12];
+
+    world_init(&w, 3, 0);
+    for (int i = 0; i < 260000; i++) {
+        snprintf(name, sizeof name, "s%06d", i);
+        names_set(&w.st->subscribed, slice_str(name), true);
+    }
+    save(&shelf, &w.st, 1);
+    st = state_from_manifest(shelf.manifest);
+    cr_assert(state_is_subscribed(st, S("s259999")) && !state_is_subscribed(st, S("s260000")));
+    state_unref(st);
+    shelf_done(&shelf);
+    world_done(&w);
+}
+
+/* Messages of each segment have a hundred kilobytes of keywords between them. What all segments
+ * have is more than a manifest may have, and can be found out from the segments. */
+Test(snapshot_format, summaries_leave_room_for_the_rest_of_a_manifest)
+{
+    static char texts[1024][KEYWORD_MAX + 1];
+    static struct slice words[1024];
+    const struct flagset *sets[16];
+    struct shelf shelf = {0};
+    struct state *st;
+    struct world w;
+
+    world_init(&w, 3, 0);
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        snprintf(texts[i], sizeof texts[i], "%0100zu", i);
+        words[i] = slice_str(texts[i]);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(sets); i++)
+        sets[i] = flagsets_intern(w.st->flagsets, 0, words + i * 64, 64);
+    for (uint32_t i = 0; i < 200 * SEGMENT_MESSAGES; i++) {
+        struct mailbox *box = state_own_mailbox(w.st, w.st->mailboxes[0]->id);
+        struct message m = {
+            .uid = i + 1, .modseq = w.st->seq, .id = ((uint64_t)w.t_ms << 16) + i, .size = 1};
+
+        m.flags = sets[i % ARRAY_LEN(sets)];
+        if (i % SEGMENT_MESSAGES == 0)
+            mailbox_add_segment(box, segment_new());
+        segment_append(box->segments[box->n_segments - 1], &m);
+        box->sum.exists++;
+        box->sum.uidnext = m.uid + 1;
+    }
+    save(&shelf, &w.st, 1);
+    st = state_from_manifest(shelf.manifest);
+    load_all(&shelf, st);
+    check_same_dump(st, w.st, "from a snapshot");
+    state_unref(st);
     shelf_done(&shelf);
     world_done(&w);
 }
