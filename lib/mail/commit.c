@@ -21,6 +21,7 @@
 #define BATCH_TURNS  256
 #define BATCH_BYTES  ((size_t)24 << 20) /* of messages in one insert, about */
 #define TURN_INTENTS 512                /* in one record; a group may be longer */
+#define REFUSED_MS   100                /* until what was refused is tried again */
 
 /* --- queues ---------------------------------------------------------------------------------- */
 
@@ -404,6 +405,15 @@ static int insert_items(struct committer *c, struct batch *b, int64_t *time, str
     return 0;
 }
 
+/* What the store refuses (its disk is full, ...), it would refuse again at once. */
+static void try_again(struct turn *t)
+{
+    if (turn_is_in_doubt(t))
+        hand_to_prepare(t);
+    else
+        turn_requeue(t, REFUSED_MS);
+}
+
 /* The messages of the batch, before its records. What did not go in at once is seen to apart. */
 static void send_messages(struct committer *c, struct batch *b)
 {
@@ -427,7 +437,7 @@ static void send_messages(struct committer *c, struct batch *b)
         } else if (turn_all_stored(t)) {
             batch_keep(&kept, t);
         } else {
-            hand_to_prepare(t);
+            try_again(t);
         }
     }
     free_items(b);
@@ -452,10 +462,7 @@ static void end_turn(struct turn *t, enum store_outcome outcome, int64_t time)
         turn_committed(t, time);
         return;
     case STORE_REFUSED:
-        if (turn_all_stored(t))
-            turn_requeue(t, 100);
-        else
-            hand_to_prepare(t);
+        try_again(t);
         return;
     case STORE_TAKEN:
     case STORE_UNKNOWN:

@@ -106,6 +106,8 @@ void turn_fill_items(struct turn *t, struct store_item *items, uint32_t group);
 /* Notes what became of them. */
 void turn_note_items(struct turn *t, const struct store_item *items, int64_t time);
 bool turn_all_stored(const struct turn *t);
+/* Has a message been sent of which it is not known whether it is there? */
+bool turn_is_in_doubt(const struct turn *t);
 /* Builds the record on base. 0: built (perhaps nothing to commit: built.bytes.n is 0);
  * -ERR_UNAVAILABLE: prepare first. */
 int turn_build(struct turn *t, struct error *err) MUST_USE;

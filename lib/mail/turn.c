@@ -159,6 +159,16 @@ bool turn_all_stored(const struct turn *t)
     return true;
 }
 
+bool turn_is_in_doubt(const struct turn *t)
+{
+    const struct pending *p;
+
+    STAILQ_FOREACH (p, &t->pendings, link)
+        if (p->tried && !p->stored)
+            return true;
+    return false;
+}
+
 /* A message was sent, and it is not known what became of it. A taken key proves neither whose
  * document is there nor that it stays: a majority read does. Its age counts from then, not from
  * now. */
@@ -281,7 +291,8 @@ static int prepare_segments(struct turn *t, struct error *err)
     }
 }
 
-static int prepare_messages(struct turn *t, struct error *err)
+/* *ret_in_vain: a message that was sent is not there (yet). */
+static int prepare_messages(struct turn *t, bool *ret_in_vain, struct error *err)
 {
     struct mail *mail = t->account->mail;
     struct pending *p;
@@ -293,8 +304,10 @@ static int prepare_messages(struct turn *t, struct error *err)
         forget_if_old(mail, p);
         if (!sights_are_fresh(mail, p))
             r = content_look(mail->content, p->intent->prepared, err);
-        if (r == 0 && p->tried && !p->stored)
+        if (r == 0 && p->tried && !p->stored) {
             r = look_for_message(t, p, err);
+            *ret_in_vain |= p->message && !p->stored;
+        }
         if (r < 0)
             return r;
     }
@@ -306,14 +319,15 @@ static int prepare_messages(struct turn *t, struct error *err)
 void turn_prepare(struct turn *t)
 {
     struct error err = {0};
+    bool in_vain = false;
     int r = t->n ? prepare_position(t, &err) : 0;
 
     if (r == 0 && t->n)
         r = prepare_segments(t, &err);
     if (r == 0 && t->n)
-        r = prepare_messages(t, &err);
+        r = prepare_messages(t, &in_vain, &err);
     if (r == 0) {
-        turn_requeue(t, 0);
+        turn_requeue(t, in_vain ? RETRY_MS : 0);
     } else if (r == -ERR_UNAVAILABLE || r == -ERR_CONFLICT) {
         turn_requeue(t, RETRY_MS);
     } else {
