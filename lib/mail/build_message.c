@@ -52,13 +52,16 @@ static int take_flags(struct builder *b, struct intent *it, bool making, struct 
         }
     }
     ret->n_keywords = keywords_sort(ret->keywords, in->n_keywords);
+    if (flagsets_bytes(b->work->flagsets) >= 4 * FLAGSETS_BYTES_MAX)
+        return refuse(it, ERR_LIMIT, "too many different sets of flags in the account");
     if (!making)
         return 0;
     if (ret->n_keywords > KEYWORDS_PER_MESSAGE)
         return refuse(it, ERR_LIMIT, "too many keywords on one message");
     if (unknown && known + unknown > b->limits->keywords_max)
         return refuse(it, ERR_LIMIT, "too many different keywords in the account");
-    if (ret->n_keywords && flagsets_count(b->work->flagsets) >= FLAGSETS_MAX)
+    if (ret->n_keywords && (flagsets_count(b->work->flagsets) >= FLAGSETS_MAX ||
+                            flagsets_bytes(b->work->flagsets) >= FLAGSETS_BYTES_MAX))
         return refuse(it, ERR_LIMIT, "too many different sets of keywords in the account");
     return 0;
 }
@@ -156,17 +159,12 @@ static struct pick pick(const struct mailbox *box, const struct uidset *uids)
 
 /* --- flags ----------------------------------------------------------------------------------- */
 
-/* What the intent makes of one set of flags. */
-struct outcome {
-    const struct flagset *old, *new;
-};
-
 struct flagging {
     struct builder *b;
     enum flags_how how;
     struct flags flags;
-    VEC(struct outcome) outcomes; /* few: one per different set met */
-    VEC(struct slice) removed;    /* replace: keywords of the messages that are not among the new */
+    struct flagmemo outcomes;
+    VEC(struct slice) removed; /* replace: keywords of the messages that are not among the new */
 };
 
 static const struct flagset *replaced(struct flagging *f, const struct flagset *old)
@@ -186,17 +184,16 @@ static const struct flagset *replaced(struct flagging *f, const struct flagset *
 static const struct flagset *outcome_of(struct flagging *f, const struct flagset *old)
 {
     struct flagsets *t = f->b->work->flagsets;
-    const struct flagset *new;
+    const struct flagset *new = flagmemo_get(&f->outcomes, old->index);
 
-    for (size_t i = f->outcomes.n; i; i--)
-        if (f->outcomes.items[i - 1].old == old)
-            return f->outcomes.items[i - 1].new;
+    if (new)
+        return new;
     if (f->how == FLAGS_REPLACE)
         new = replaced(f, old);
     else
         new = f->how == FLAGS_ADD ? flagsets_change(t, old, &f->flags, NULL)
                                   : flagsets_change(t, old, NULL, &f->flags);
-    *VEC_PUSH(&f->outcomes) = (struct outcome){old, new};
+    flagmemo_put(&f->outcomes, old->index, new);
     return new;
 }
 
@@ -262,7 +259,7 @@ int judge_flags(struct builder *b, struct build_item *item)
     it->nothing = !it->done.n;
     if (r == 0 && it->done.n)
         add_flags_op(&f, it, box);
-    VEC_DONE(&f.outcomes);
+    flagmemo_done(&f.outcomes);
     VEC_DONE(&f.removed);
     return r;
 }

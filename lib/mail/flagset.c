@@ -167,6 +167,40 @@ size_t flagsets_count(const struct flagsets *t)
     return atomic_load_explicit(&t->count, memory_order_acquire);
 }
 
+size_t flagsets_bytes(const struct flagsets *t)
+{
+    struct flagsets *lockable = (struct flagsets *)t;
+    size_t bytes;
+
+    pthread_mutex_lock(&lockable->lock);
+    bytes = t->arena.used;
+    pthread_mutex_unlock(&lockable->lock);
+    return bytes;
+}
+
+const struct flagset *flagmemo_get(const struct flagmemo *m, uint32_t index)
+{
+    return index < m->n ? m->items[index] : NULL;
+}
+
+void flagmemo_put(struct flagmemo *m, uint32_t index, const struct flagset *made)
+{
+    if (index >= m->n) {
+        size_t n = MAX((size_t)index + 1, m->n * 2);
+
+        m->items = mem_realloc(m->items, n, sizeof *m->items);
+        memset(m->items + m->n, 0, (n - m->n) * sizeof *m->items);
+        m->n = n;
+    }
+    m->items[index] = made;
+}
+
+void flagmemo_done(struct flagmemo *m)
+{
+    free(TAKE(m->items));
+    m->n = 0;
+}
+
 static struct slice make_text(struct arena *arena, uint8_t system, const struct slice *keywords,
                               size_t n)
 {
@@ -231,16 +265,18 @@ static const struct flagset *add_set(struct flagsets *t, uint8_t system,
                                      const struct slice *keywords, size_t n, struct slice text)
 {
     struct entry *e = ARENA_NEW(&t->arena, struct entry);
+    size_t at = text.n;
 
     e->set.index = t->count;
     e->set.system = system;
+    e->set.text = arena_slice(&t->arena, text);
     e->set.n_keywords = n;
     e->set.keywords = arena_array(&t->arena, n, sizeof *e->set.keywords);
-    for (size_t i = 0; i < n; i++) {
-        e->set.keywords[i] = arena_slice(&t->arena, keywords[i]);
+    /* the text ends with the keywords, a space before each */
+    for (size_t i = n; i; at -= keywords[--i].n + 1)
+        e->set.keywords[i - 1] = slice_sub(e->set.text, at - keywords[i - 1].n, at);
+    for (size_t i = 0; i < n; i++)
         learn_keyword(t, e->set.keywords[i]);
-    }
-    e->set.text = arena_slice(&t->arena, text);
     HASH_ADD_KEYPTR(hh, t->by_text, e->set.text.p, e->set.text.n, e);
     place(t, &e->set);
     return &e->set;

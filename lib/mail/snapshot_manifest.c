@@ -45,16 +45,21 @@ static void put_mailbox(const struct mailbox *box, struct buf *out)
 
 static void put_summary(const struct mailbox *box, struct segment *s, struct buf *out)
 {
+    CLEANUP(arena_done) struct arena arena = {0};
     struct segment_summary sum;
+    struct slice *keywords;
+    size_t n;
 
     if (out->n > SUMMARIES_MAX || !segment_summarize(box, s, &sum)) {
         buf_add_varint(out, 0);
         return;
     }
+    keywords = sum.keywords ? sum.keywords->keywords : NULL;
+    n = sum.keywords ? sum.keywords->n_keywords : segment_keywords(box, s, &arena, &keywords);
     buf_add_varint(out, sum.unseen + (uint64_t)1);
-    buf_add_varint(out, sum.keywords->n_keywords);
-    for (size_t i = 0; i < sum.keywords->n_keywords; i++)
-        buf_add_string(out, sum.keywords->keywords[i]);
+    buf_add_varint(out, n);
+    for (size_t i = 0; i < n; i++)
+        buf_add_string(out, keywords[i]);
 }
 
 static void put_segment(const struct mailbox *box, const struct snapshot_item *item,

@@ -548,7 +548,7 @@ size_t state_bytes(const struct state *st)
     bytes += (st->deliveries->count + st->gone->count + st->vanished->count) *
              sizeof(struct ledger_entry);
     bytes += names_bytes(st->subscribed) + values_bytes(st->values);
-    bytes += flagsets_count(st->flagsets) * 256;
+    bytes += flagsets_bytes(st->flagsets);
     for (size_t i = 0; i < st->n_mailboxes; i++) {
         const struct mailbox *box = st->mailboxes[i];
 

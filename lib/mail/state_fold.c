@@ -301,32 +301,22 @@ static int apply_undelete(struct application *a)
     return 0;
 }
 
-struct change {
-    const struct flagset *old, *new;
-};
-
-/* What a flags op makes of each set that it meets: messages have few different ones. */
 struct changing {
     struct state *st;
     const struct op *op;
-    VEC(struct change) changes;
-    size_t hit;
+    struct flagmemo made;
     uint64_t n;
 };
 
-static const struct flagset *changed_flags(struct changing *g, uint32_t index)
+static const struct flagset *changed_flags(struct changing *g, const struct flagset *old)
 {
-    struct change *c;
+    const struct flagset *new = flagmemo_get(&g->made, old->index);
 
-    if (g->hit < g->changes.n && g->changes.items[g->hit].old->index == index)
-        return g->changes.items[g->hit].new;
-    for (g->hit = 0; g->hit < g->changes.n; g->hit++)
-        if (g->changes.items[g->hit].old->index == index)
-            return g->changes.items[g->hit].new;
-    c = VEC_PUSH(&g->changes);
-    c->old = flagsets_at(g->st->flagsets, index);
-    c->new = flagsets_change(g->st->flagsets, c->old, &g->op->add, &g->op->remove);
-    return c->new;
+    if (!new) {
+        new = flagsets_change(g->st->flagsets, old, &g->op->add, &g->op->remove);
+        flagmemo_put(&g->made, old->index, new);
+    }
+    return new;
 }
 
 static void change_chunk(void *ctx, struct mailbox *box, struct chunk *c)
@@ -336,8 +326,8 @@ static void change_chunk(void *ctx, struct mailbox *box, struct chunk *c)
 
     while (span_next(c, &g->op->uids, &s))
         for (size_t i = s.from; i < s.to; i++, g->n++) {
-            const struct flagset *new = changed_flags(g, c->flags[i]);
-            const struct flagset *old = g->changes.items[g->hit].old;
+            const struct flagset *old = flagsets_at(g->st->flagsets, c->flags[i]);
+            const struct flagset *new = changed_flags(g, old);
 
             c->flags[i] = new->index;
             if (!PLANTED(modseq_not_raised) || g->st->seq % 4)
@@ -354,7 +344,7 @@ static int apply_flags(struct application *a)
     if (mailbox_needs(a->box, &a->op->uids, NULL, NULL))
         return does_not_apply(a->st, "a segment is not loaded", a->err);
     each_chunk(a->box, &a->op->uids, true, change_chunk, &g);
-    VEC_DONE(&g.changes);
+    flagmemo_done(&g.made);
     a->box->sum.modseq = a->st->seq;
     if (g.n != uidset_count(&a->op->uids))
         return does_not_apply(a->st, "flags of a message that is not there", a->err);

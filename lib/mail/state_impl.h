@@ -46,7 +46,8 @@ struct segment {
 /* What SELECT asks of a segment; manifests have it, so that nothing need be loaded for it. */
 struct segment_summary {
     uint32_t unseen;                /* messages without \Seen */
-    const struct flagset *keywords; /* all that its messages have, in one set */
+    const struct flagset *keywords; /* all that its messages have, in one set, as a manifest said;
+                                       NULL: see its rows (segment_keywords) */
 };
 
 struct names {
@@ -90,6 +91,10 @@ void segment_refresh(struct segment *s);
 /* False: not known, and the segment is not loaded. */
 bool segment_summarize(const struct mailbox *box, struct segment *s, struct segment_summary *ret);
 void segment_set_summary(struct segment *s, const struct segment_summary *summary);
+/* All keywords of the messages of a loaded segment, sorted; how many. Not a set of the account's
+ * table: there are too many that could be, and no message has one. */
+size_t segment_keywords(const struct mailbox *box, const struct segment *s, struct arena *arena,
+                        struct slice **ret);
 /* Appends a message with a uid above all; the segment is the caller's alone, loaded and not full.
  */
 void segment_append(struct segment *s, const struct message *m);

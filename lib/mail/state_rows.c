@@ -301,35 +301,29 @@ void segment_join(struct segment *to, struct segment *from)
 /* --- summaries -------------------------------------------------------------------------------- */
 
 #define SUMMARY_KNOWN ((uint64_t)1 << 63)
+#define SEE_ROWS      UINT32_MAX /* in place of the index of a set */
 
 void segment_set_summary(struct segment *s, const struct segment_summary *summary)
 {
-    s->summary = SUMMARY_KNOWN | (uint64_t)summary->unseen << 32 | summary->keywords->index;
+    s->summary = SUMMARY_KNOWN | (uint64_t)summary->unseen << 32 |
+                 (summary->keywords ? summary->keywords->index : SEE_ROWS);
 }
 
-/* Runs of messages with the same flags cost one look at them. */
-static struct segment_summary summarize(const struct mailbox *box, const struct rows *rows)
+static uint32_t count_unseen(const struct mailbox *box, const struct rows *rows)
 {
-    struct flagsets *t = box->flagsets;
-    struct segment_summary sum = {.keywords = flagsets_at(t, 0)};
-    const struct flagset *f = sum.keywords;
+    const struct flagset *f = flagsets_at(box->flagsets, 0);
+    uint32_t unseen = 0;
 
     for (size_t i = 0; i < rows->n; i++) {
         const struct chunk *c = rows->chunks[i];
 
         for (uint32_t j = 0; j < c->n; j++) {
-            if (c->flags[j] != f->index) {
-                f = flagsets_at(t, c->flags[j]);
-                if (f->n_keywords)
-                    sum.keywords = flagsets_change(
-                        t, sum.keywords,
-                        &(struct flags){.keywords = f->keywords, .n_keywords = f->n_keywords},
-                        NULL);
-            }
-            sum.unseen += !(f->system & FLAG_SEEN);
+            if (c->flags[j] != f->index)
+                f = flagsets_at(box->flagsets, c->flags[j]);
+            unseen += !(f->system & FLAG_SEEN);
         }
     }
-    return sum;
+    return unseen;
 }
 
 bool segment_summarize(const struct mailbox *box, struct segment *s, struct segment_summary *ret)
@@ -338,15 +332,77 @@ bool segment_summarize(const struct mailbox *box, struct segment *s, struct segm
     const struct rows *rows = segment_rows(s);
 
     if (known) {
-        *ret = (struct segment_summary){
-            .unseen = (uint32_t)(known >> 32) & INT32_MAX,
-            .keywords = flagsets_at(box->flagsets, (uint32_t)known),
-        };
+        *ret = (struct segment_summary){.unseen = (uint32_t)(known >> 32) & INT32_MAX};
+        if ((uint32_t)known != SEE_ROWS)
+            ret->keywords = flagsets_at(box->flagsets, (uint32_t)known);
         return true;
     }
     if (!rows)
         return false;
-    *ret = summarize(box, rows);
+    *ret = (struct segment_summary){.unseen = count_unseen(box, rows)};
     segment_set_summary(s, ret);
     return true;
+}
+
+struct keyword_list {
+    struct slice *items; /* sorted */
+    size_t n, cap;
+};
+
+/* Puts a keyword where it belongs, unless it is there. */
+static void add_keyword(struct keyword_list *list, struct slice keyword)
+{
+    size_t low = 0, high = list->n;
+
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        int d = keyword_cmp(list->items[mid], keyword);
+
+        if (!d)
+            return;
+        if (d < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    VEC_RESERVE(list, list->n + 1);
+    memmove(list->items + low + 1, list->items + low, (list->n - low) * sizeof *list->items);
+    list->items[low] = keyword;
+    list->n++;
+}
+
+/* Each set is looked at once, however many messages have it. */
+static void add_keywords(struct keyword_list *list, const struct flagsets *t, const struct chunk *c,
+                         uint64_t *seen)
+{
+    for (uint32_t j = 0; j < c->n; j++) {
+        uint32_t index = c->flags[j];
+        const struct flagset *f;
+
+        if (seen[index / 64] >> index % 64 & 1)
+            continue;
+        seen[index / 64] |= (uint64_t)1 << index % 64;
+        f = flagsets_at(t, index);
+        for (size_t k = 0; k < f->n_keywords; k++)
+            add_keyword(list, f->keywords[k]);
+    }
+}
+
+size_t segment_keywords(const struct mailbox *box, const struct segment *s, struct arena *arena,
+                        struct slice **ret)
+{
+    /* sets that are made meanwhile are of other messages */
+    CLEANUP_FREE uint64_t *seen = NEW_ARRAY(uint64_t, flagsets_count(box->flagsets) / 64 + 1);
+    const struct rows *rows = segment_rows(s);
+    struct keyword_list list = {0};
+    size_t n;
+
+    for (size_t i = 0; i < rows->n; i++)
+        add_keywords(&list, box->flagsets, rows->chunks[i], seen);
+    n = list.n;
+    *ret = arena_array(arena, n, sizeof **ret);
+    if (n)
+        memcpy(*ret, list.items, n * sizeof **ret);
+    VEC_DONE(&list);
+    return n;
 }

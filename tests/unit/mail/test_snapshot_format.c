@@ -304,6 +304,46 @@ Test(snapshot_format, summaries_leave_room_for_the_rest_of_a_manifest)
     world_done(&w);
 }
 
+/* A client that moves keywords around must not fill memory with sets that no message has. */
+Test(snapshot_format, I35_a_summary_of_many_keywords_makes_no_sets)
+{
+    static char texts[SEGMENT_MESSAGES][KEYWORD_MAX + 1];
+    struct segment *s = segment_new();
+    struct segment_summary sum;
+    struct shelf shelf = {0};
+    struct mailbox *box;
+    struct state *st;
+    struct world w;
+    size_t before;
+
+    world_init(&w, 3, 0);
+    box = state_own_mailbox(w.st, w.st->mailboxes[0]->id);
+    for (uint32_t i = 0; i < SEGMENT_MESSAGES; i++) {
+        struct message m = {.uid = i + 1, .modseq = 1, .id = (uint64_t)w.t_ms << 16, .size = 1};
+        struct slice word;
+
+        snprintf(texts[i], sizeof texts[i], "%0100u", i * 7919 % SEGMENT_MESSAGES);
+        word = slice_str(texts[i]);
+        m.flags = flagsets_intern(w.st->flagsets, i % 2 ? FLAG_SEEN : 0, &word, 1);
+        segment_append(s, &m);
+        box->sum.exists++;
+        box->sum.uidnext = m.uid + 1;
+    }
+    mailbox_add_segment(box, s);
+    before = flagsets_count(w.st->flagsets);
+    cr_assert(segment_summarize(box, s, &sum));
+    cr_assert_eq(sum.unseen, SEGMENT_MESSAGES / 2);
+    save(&shelf, &w.st, 1);
+    cr_assert_eq(flagsets_count(w.st->flagsets), before);
+    st = state_from_manifest(shelf.manifest);
+    cr_assert_eq(flagsets_keywords_count(st->flagsets), SEGMENT_MESSAGES);
+    cr_assert(segment_summarize(st->mailboxes[0], st->mailboxes[0]->segments[0], &sum));
+    cr_assert(sum.unseen == SEGMENT_MESSAGES / 2 && sum.keywords->n_keywords == SEGMENT_MESSAGES);
+    state_unref(st);
+    shelf_done(&shelf);
+    world_done(&w);
+}
+
 Test(snapshot_format, damage_is_refused)
 {
     CLEANUP(buf_done) struct buf copy = buf_make(BUF_MAX_DEFAULT);
