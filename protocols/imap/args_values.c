@@ -617,10 +617,10 @@ enum parse_result read_partial(struct reader *x, struct arg *arg)
 {
     uint64_t offset, count;
 
-    if (!reader_byte(x, '<') || !reader_digits(x, UINT32_MAX, &offset) || !reader_byte(x, '.') ||
-        !reader_digits(x, UINT32_MAX, &count) || count == 0 || !reader_byte(x, '>'))
+    if (!reader_byte(x, '<') || !reader_digits(x, INT64_MAX, &offset) || !reader_byte(x, '.') ||
+        !reader_digits(x, INT64_MAX, &count) || count == 0 || !reader_byte(x, '>'))
         return reader_wrong(x, "<offset.count>");
-    arg->partial.offset = (uint32_t)offset;
-    arg->partial.count = (uint32_t)count;
+    arg->partial.offset = offset;
+    arg->partial.count = count;
     return PARSE_OK;
 }

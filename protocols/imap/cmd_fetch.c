@@ -7,6 +7,7 @@
  * slice of output is full, also in the middle of a literal, to go on at that very place: `struct
  * fetch` is all that is kept, and a body of any size passes through the output buffer by pieces.
  */
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "lib/base/clock.h"
@@ -27,7 +28,7 @@ struct item {
     enum fetch_word word;
     const struct imap_section *section; /* BODY[...]; NULL: BODY is the structure */
     bool partial;
-    uint32_t offset, count;
+    uint64_t offset, count;
 };
 
 struct fetched {
@@ -445,19 +446,19 @@ static void write_label(struct buf *out, const struct item *item)
         buf_add_slice(out, item->section->text);
         buf_add_byte(out, ']');
         if (item->partial)
-            buf_printf(out, "<%u>", item->offset);
+            buf_printf(out, "<%" PRIu64 ">", item->offset);
         buf_add_byte(out, ' ');
     }
 }
 
 static void clamp(const struct item *item, uint64_t *offset, uint64_t *len)
 {
-    uint64_t skip = item->partial ? MIN((uint64_t)item->offset, *len) : 0;
+    uint64_t skip = item->partial ? MIN(item->offset, *len) : 0;
 
     *offset += skip;
     *len -= skip;
     if (item->partial)
-        *len = MIN(*len, (uint64_t)item->count);
+        *len = MIN(*len, item->count);
 }
 
 static void write_literal_head(struct buf *out, uint64_t len)

@@ -48,9 +48,14 @@ static void telling_free(void *context)
     free(t);
 }
 
+/* RFC 7162 section 3.1.3: "If this list is non-empty, the server MUST return in the tagged response
+ * a MODIFIED response code", so it goes before EXPUNGEISSUED. */
 static int end(struct command *cmd, bool some_gone)
 {
-    return some_gone ? imap_no(cmd, "EXPUNGEISSUED", "Some of the messages are expunged") : 0;
+    if (!some_gone)
+        return 0;
+    return imap_no(cmd, cmd->code ? cmd->code : "EXPUNGEISSUED",
+                   "Some of the messages are expunged");
 }
 
 /* RFC 7162 section 3.1.3: with CONDSTORE the new MODSEQ is told also for .SILENT. */

@@ -444,7 +444,8 @@ static const struct rule search_header[] = {
 };
 static const struct rule search_atom[] = {{RULE_ATOM, 0, NULL, "a keyword"}, {RULE_END}};
 static const struct rule search_date[] = {{RULE_DATE}, {RULE_END}};
-static const struct rule search_number[] = {{RULE_NUMBER}, {RULE_END}};
+/* RFC 9051 section 9: LARGER and SMALLER take a number64 */
+static const struct rule search_number[] = {{RULE_NUMBER64}, {RULE_END}};
 static const struct rule search_interval[] = {{RULE_NUMBER, 0, NULL, "seconds"}, {RULE_END}};
 
 static const struct rule search_id[] = {{RULE_ASTRING, 0, NULL, "an object id"}, {RULE_END}};

@@ -37,7 +37,7 @@ enum rule_kind {
     RULE_DATE,      /* date: seconds at 0:00 of the day, no zone */
     RULE_DATE_TIME, /* date: seconds since 1970 UTC */
     RULE_SECTION,   /* section: "[...]" of BODY */
-    RULE_PARTIAL,   /* partial: "<offset.count>" */
+    RULE_PARTIAL,   /* partial: "<offset.count>", 63 bits each (RFC 9051) */
     RULE_STREAM,    /* number: a literal that is not kept but streamed to the handler */
     RULE_CLOSE,     /* ")" of a list that was opened before a streamed literal */
     RULE_WORD,      /* word: the value of the row; items: what its rules gave */
@@ -114,7 +114,7 @@ struct arg {
         struct flags flags;
         struct imap_section *section;
         struct {
-            uint32_t offset, count;
+            uint64_t offset, count;
         } partial;
     };
 };

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "protocols/imap/parser.h"
 
+#include <inttypes.h>
+
 #include <criterion/criterion.h>
 
 #include "lib/base/mem.h"
@@ -87,7 +89,7 @@ static void dump(const struct arg *a, struct buf *out)
         buf_printf(out, "[%.*s]", SLICE_FMT(a->section->text));
         return;
     case RULE_PARTIAL:
-        buf_printf(out, "<%u.%u>", a->partial.offset, a->partial.count);
+        buf_printf(out, "<%" PRIu64 ".%" PRIu64 ">", a->partial.offset, a->partial.count);
         return;
     case RULE_WORD:
         buf_printf(out, "w%d", a->word);
