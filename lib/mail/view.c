@@ -443,15 +443,22 @@ static bool emit_flags(struct view *v, size_t *left, const struct view_events *e
     return v->dirty.n == 0;
 }
 
+bool view_emit_some(struct view *v, unsigned what, size_t max, const struct view_events *events,
+                    void *ctx)
+{
+    size_t left = max ? max : SIZE_MAX;
+    bool done = !(what & VIEW_EXPUNGE) || emit_gone(v, &left, events, ctx);
+
+    done = done && (!(what & VIEW_EXISTS) || emit_exists(v, &left, events, ctx));
+    done = done && (!(what & VIEW_FLAGS) || emit_flags(v, &left, events, ctx));
+    note_told(v);
+    return !done;
+}
+
 bool view_emit(struct view *v, bool allow_expunge, size_t max, const struct view_events *events,
                void *ctx)
 {
-    size_t left = max ? max : SIZE_MAX;
-    bool done = !allow_expunge || emit_gone(v, &left, events, ctx);
-
-    done = done && emit_exists(v, &left, events, ctx) && emit_flags(v, &left, events, ctx);
-    note_told(v);
-    return !done;
+    return view_emit_some(v, allow_expunge ? VIEW_ALL : VIEW_ALL & ~VIEW_EXPUNGE, max, events, ctx);
 }
 
 /* --- walking --------------------------------------------------------------------------------- */

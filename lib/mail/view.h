@@ -60,6 +60,10 @@ struct view_events {
  * now; call again when the client has read. Numbers are consistent in between. */
 bool view_emit(struct view *v, bool allow_expunge, size_t max, const struct view_events *events,
                void *ctx);
+/* The same, of some kinds only; the others wait. EXPUNGE and EXISTS do not depend on each other. */
+enum { VIEW_EXPUNGE = 1, VIEW_EXISTS = 2, VIEW_FLAGS = 4, VIEW_ALL = 7 };
+bool view_emit_some(struct view *v, unsigned what, size_t max, const struct view_events *events,
+                    void *ctx);
 /* Is there anything that view_emit would say? */
 bool view_pending(const struct view *v, bool allow_expunge);
 

@@ -214,8 +214,10 @@ static int commit(struct imap *im, struct command *cmd)
                                          .has_date = a->messages.items[i].has_date,
                                          .date = a->messages.items[i].date};
     r = commit_all(im, cmd, intents, first + n);
-    if (r == 0)
+    if (r == 0) {
         cmd->code = code_appenduid(cmd, intents + first, n);
+        imap_notify_own_messages(im, all[first].mailbox_id, all[first].uid, n);
+    }
     for (size_t i = 0; i < first + n; i++)
         intent_done(intents[i]);
     return r;

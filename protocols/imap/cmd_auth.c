@@ -33,6 +33,7 @@ int cmd_unauthenticate(struct imap *im, struct command *cmd)
     }
     imap_unselect(im);
     imap_metadata_forget(im);
+    imap_notify_end(im);
     account_unref(TAKE(im->account));
     connections_out(auth_connections(im->service->auth), im->user.account);
     im->counted = false;

@@ -59,6 +59,7 @@ static int copy(struct imap *im, struct command *cmd, enum intent_kind kind)
         return refused(im, cmd, r);
     if (!intent.done.n)
         return 0;
+    imap_notify_own_messages(im, intent.mailbox_id, intent.uid, uidset_count(&intent.done));
     if (kind == INTENT_COPY)
         cmd->code = copyuid(cmd, &intent);
     else /* RFC 6851 section 4.3: before the EXPUNGEs, so that they are understood */

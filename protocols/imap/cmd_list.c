@@ -111,6 +111,20 @@ void imap_write_list_gone(struct imap *im, struct slice name, struct slice old_n
     write_old_name(im, old_name);
 }
 
+void imap_write_list_name(struct imap *im, const struct state *st, struct slice name)
+{
+    const struct mailbox *box = state_mailbox_named(st, name);
+    struct attributes a = {
+        .nonexistent = !box,
+        .subscribed = state_is_subscribed(st, name),
+        .has_children = mailbox_has_children(st, name),
+        .uses = box ? box->uses : 0,
+    };
+
+    write_name(im, name, &a);
+    buf_add_str(&im->s.out, "\r\n");
+}
+
 static void write_entry(struct imap *im, struct listing *l, const struct list_entry *e)
 {
     struct attributes a = {

@@ -88,6 +88,7 @@ int cmd_create(struct imap *im, struct command *cmd)
     if (r < 0)
         return r;
     tell_old_name(im, &args[0], &args[0], intent.mailbox_id);
+    imap_notify_own_names(im, intent.name, intent.name);
     cmd->code = code_mailboxid(cmd, intent.mailbox_id);
     return 0;
 }
@@ -123,6 +124,7 @@ int cmd_delete(struct imap *im, struct command *cmd)
     if (r < 0)
         return not_deleted(im, cmd, intent.name, r);
     tell_old_name(im, name, name, 0);
+    imap_notify_own_names(im, intent.name, intent.name);
     if (!im->view)
         return 0;
     st = account_state(im->account);
@@ -146,6 +148,8 @@ int cmd_rename(struct imap *im, struct command *cmd)
 
     if (r == 0 && intent.mailbox_id)
         tell_old_name(im, &args[0], &args[1], intent.mailbox_id);
+    if (r == 0)
+        imap_notify_own_names(im, intent.from, intent.name);
     return r;
 }
 
@@ -157,8 +161,11 @@ static int subscribe(struct imap *im, struct command *cmd, bool on)
         .name = without_trailing_slash(cmd->parsed.args[0].text),
         .on = on,
     };
+    int r = imap_commit(im, cmd, &intent);
 
-    return imap_commit(im, cmd, &intent);
+    if (r == 0)
+        imap_notify_own_names(im, intent.name, intent.name);
+    return r;
 }
 
 int cmd_subscribe(struct imap *im, struct command *cmd)

@@ -41,6 +41,8 @@ const struct command_row imap_commands[] = {
     {"SETQUOTA", IMAP_IN, 0, imap_rules_setquota, cmd_setquota, "9208 4.1.3", "QUOTASET"},
     {"APPEND", IMAP_IN, 0, imap_rules_append, cmd_append, "3501 6.3.11, 3502", "MULTIAPPEND"},
     {"NAMESPACE", IMAP_IN, 0, imap_rules_none, cmd_namespace, "2342", "NAMESPACE"},
+    /* RFC 5465 section 3.1: "a successful NOTIFY SET command implies an implicit NOOP command" */
+    {"NOTIFY", IMAP_IN, CMD_PRESENT, imap_rules_notify, cmd_notify, "5465 3.1", "NOTIFY"},
     {"COMPRESS", IMAP_IN, CMD_QUIET | CMD_ALONE, imap_rules_compress, cmd_compress, "4978 3",
      "COMPRESS=DEFLATE"},
     {"IDLE", IMAP_IN, CMD_PRESENT, imap_rules_none, cmd_idle, "2177", "IDLE"},
@@ -105,6 +107,11 @@ static const struct command_row *row_named(struct slice name)
         if (slice_eq(name, slice_str(imap_commands[i].name)))
             return &imap_commands[i];
     return NULL;
+}
+
+const struct command_row *imap_command_row(const char *name)
+{
+    return row_named(slice_str(name));
 }
 
 const struct rule *imap_command_find_any(void *ctx, struct slice name, const void **ret_verb,

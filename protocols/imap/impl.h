@@ -23,6 +23,7 @@
 struct imap;
 struct command;
 struct binary_mark; /* fetch_binary.h */
+struct notify;      /* notify.h */
 
 /* RFC 3501 section 3, as bits for the table of commands. */
 enum imap_state {
@@ -43,6 +44,7 @@ enum imap_phase {
     PHASE_AUTH,    /* a SASL exchange */
     PHASE_IDLE,
     PHASE_DELAY, /* the answer to a failed login is held back */
+    PHASE_PUSH,  /* what NOTIFY has asked for, behind commands, between them and in IDLE */
     PHASE_TELL,  /* handler done; telling what changed before the tagged line */
     PHASE_TLS,   /* waiting for the handshake */
     PHASE_CLOSED,
@@ -85,6 +87,8 @@ const struct rule *imap_command_find(void *ctx, struct slice name, const void **
 /* For the fuzz target of the parser: every command, whatever the state. */
 const struct rule *imap_command_find_any(void *ctx, struct slice name, const void **ret_verb,
                                          struct error *err);
+/* NULL: there is none of that name. */
+const struct command_row *imap_command_row(const char *name);
 
 /* The command under way. */
 struct command {
@@ -151,6 +155,8 @@ struct imap {
     bool idle_more;      /* IDLE has more to tell than one slice */
 
     struct state *metadata_seen; /* all annotations of which the client knows; NULL: not told */
+    struct notify *notify;       /* NULL: there was no NOTIFY */
+    enum imap_phase push_back;   /* PHASE_PUSH: where it came from, READ or IDLE */
 
     struct view *view;          /* the selected mailbox */
     uint64_t mailbox;           /* its id */
@@ -169,6 +175,8 @@ void imap_set_state(struct imap *im, enum imap_state to);
 void imap_set_phase(struct imap *im, enum imap_phase to);
 /* Ends the conversation: "* BYE text", close. */
 void imap_bye(struct imap *im, const char *code, const char *text);
+/* Ends a command; it is as new. */
+void imap_command_done(struct command *cmd);
 /* A message's largest size for this user. */
 uint64_t imap_message_max(const struct imap *im);
 
@@ -278,6 +286,30 @@ void imap_metadata_own(struct imap *im, uint64_t mailbox, const struct slice *na
 /* The session ends, or another user begins. */
 void imap_metadata_forget(struct imap *im);
 
+/* --- notify.c: RFC 5465 --------------------------------------------------------------------------
+ */
+
+/* Kinds of news (VIEW_x) that the client wants to hear of the selected mailbox now. */
+unsigned imap_notify_selected(const struct imap *im);
+/* These uids have been announced by EXISTS. */
+void imap_notify_arrived(struct imap *im, uint32_t first, uint32_t last);
+void imap_notify_unselected(struct imap *im);
+/* Are changes of this mailbox's annotations to be told? NULL: the server's. */
+bool imap_notify_wants_metadata(const struct imap *im, const struct state *st,
+                                const struct mailbox *box);
+/* All that may be said while no command is under way, or IDLE is. May block. 0; RUN_AGAIN: call it
+ * again when the client has read; -ERR_NOTFOUND, -ERR_CONFLICT as imap_update;
+ * -ERR_UNKNOWN_OUTCOME: half of a response is sent, and the rest cannot be had. */
+int imap_notify_push(struct imap *im, bool idle) MUST_USE;
+/* Behind a command: a slice of what has become of the mailboxes that are not selected. */
+void imap_notify_tell(struct imap *im);
+/* The same, behind an own change: of these names and what is above and below them; of a mailbox
+ * into which `count` messages came, with uids from `first` on. These are not told. */
+void imap_notify_own_names(struct imap *im, struct slice a, struct slice b);
+void imap_notify_own_messages(struct imap *im, uint64_t mailbox, uint32_t first, uint64_t count);
+/* The session ends, or another user begins. */
+void imap_notify_end(struct imap *im);
+
 /* --- cmd_list.c --------------------------------------------------------------------------------
  */
 
@@ -288,6 +320,8 @@ void imap_write_list(struct imap *im, const struct state *st, const struct mailb
                      struct slice old_name);
 /* A name that no mailbox has any more. */
 void imap_write_list_gone(struct imap *im, struct slice name, struct slice old_name);
+/* A name with or without a mailbox: \NonExistent, \Subscribed. */
+void imap_write_list_name(struct imap *im, const struct state *st, struct slice name);
 
 /* --- handlers ----------------------------------------------------------------------------------
  */
@@ -309,6 +343,7 @@ int cmd_idle_tell(struct imap *im, struct command *cmd);
 int cmd_idle_line(struct imap *im, struct command *cmd, struct slice line);
 void cmd_idle_end(struct imap *im);
 int cmd_namespace(struct imap *im, struct command *cmd);
+int cmd_notify(struct imap *im, struct command *cmd);
 
 int cmd_select(struct imap *im, struct command *cmd);
 int cmd_examine(struct imap *im, struct command *cmd);

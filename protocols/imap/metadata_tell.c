@@ -3,7 +3,8 @@
  *
  * The session keeps the state of which the client knows all annotations; the newest state is
  * compared with it. Mailboxes that did not change are shared by both, so that this costs little
- * more than a look at each pointer, and only for clients that have asked for it by ENABLE.
+ * more than a look at each pointer, and only for clients that have asked for it by ENABLE or
+ * NOTIFY.
  */
 #include "lib/base/mem.h"
 #include "protocols/imap/metadata.h"
@@ -87,7 +88,7 @@ static void tell_mailbox(struct telling *t, const struct mailbox *box)
 {
     t->box = box;
     t->old_box = state_mailbox(t->old, box->id);
-    if (t->old_box == box)
+    if (t->old_box == box || !imap_notify_wants_metadata(t->im, t->now, box))
         return;
     if (!t->old_box || t->old_box->values != box->values) {
         mailbox_each_value(box, tell_changed, t);
@@ -102,7 +103,7 @@ static void tell_mailbox(struct telling *t, const struct mailbox *box)
 static void tell_server(struct telling *t)
 {
     t->box = t->old_box = NULL;
-    if (t->old->values == t->now->values)
+    if (t->old->values == t->now->values || !imap_notify_wants_metadata(t->im, t->now, NULL))
         return;
     state_each_value(t->now, tell_changed, t);
     state_each_value(t->old, tell_gone, t);

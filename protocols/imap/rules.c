@@ -390,6 +390,81 @@ const struct rule imap_rules_fetch[] = {
     {RULE_END},
 };
 
+/* --- NOTIFY: RFC 5465 section 8 ----------------------------------------------------------------
+ */
+
+static const struct rule notify_names[] = {{RULE_MAILBOX, RULE_MANY}, {RULE_END}};
+static const struct rule notify_name_choice[] = {
+    {RULE_LIST, 0, notify_names},
+    {RULE_MAILBOX},
+    {RULE_END},
+};
+static const struct rule notify_name_rules[] = {
+    {RULE_CHOICE, 0, notify_name_choice, "mailbox names"},
+    {RULE_END},
+};
+static const struct word notify_filters[] = {
+    {"SELECTED", NOTIFY_SELECTED},
+    {"SELECTED-DELAYED", NOTIFY_SELECTED_DELAYED},
+    {"INBOXES", NOTIFY_INBOXES},
+    {"PERSONAL", NOTIFY_PERSONAL},
+    {"SUBSCRIBED", NOTIFY_SUBSCRIBED},
+    {"SUBTREE", NOTIFY_SUBTREE, notify_name_rules},
+    {"MAILBOXES", NOTIFY_MAILBOXES, notify_name_rules},
+    {NULL},
+};
+static const struct rule notify_fetch[] = {{RULE_LIST, RULE_OPTIONAL, fetch_list}, {RULE_END}};
+static const struct word notify_events[] = {
+    {"MESSAGENEW", NOTIFY_MESSAGE_NEW, notify_fetch},
+    {"MESSAGEEXPUNGE", NOTIFY_MESSAGE_EXPUNGE},
+    {"FLAGCHANGE", NOTIFY_FLAG_CHANGE},
+    {"MAILBOXNAME", NOTIFY_MAILBOX_NAME},
+    {"SUBSCRIPTIONCHANGE", NOTIFY_SUBSCRIPTION},
+    {"MAILBOXMETADATACHANGE", NOTIFY_MAILBOX_METADATA},
+    {"SERVERMETADATACHANGE", NOTIFY_SERVER_METADATA},
+    {NULL},
+};
+/* "If the client requests information for events of an unsupported type, the server MUST refuse the
+ * command with a tagged NO response (not a BAD)": any atom will do. */
+static const struct rule notify_event_choice[] = {
+    {RULE_WORD, 0, notify_events},
+    {RULE_ATOM, 0, NULL, "an event"},
+    {RULE_END},
+};
+static const struct rule notify_event_list[] = {
+    {RULE_CHOICE, RULE_MANY, notify_event_choice, "an event"},
+    {RULE_END},
+};
+static const struct word none_word[] = {{"NONE", NOTIFY_NONE}, {NULL}};
+static const struct rule notify_events_choice[] = {
+    {RULE_LIST, 0, notify_event_list},
+    {RULE_WORD, 0, none_word, "a list of events or NONE"},
+    {RULE_END},
+};
+static const struct rule notify_group[] = {
+    {RULE_WORD, 0, notify_filters, "mailbox specifier"},
+    {RULE_CHOICE, 0, notify_events_choice, "a list of events"},
+    {RULE_END},
+};
+static const struct word notify_status[] = {{"STATUS", NOTIFY_STATUS}, {NULL}};
+static const struct rule notify_set[] = {
+    {RULE_WORD, RULE_OPTIONAL, notify_status},
+    {RULE_LIST, RULE_MANY, notify_group, "a list of a mailbox specifier and events"},
+    {RULE_END},
+};
+static const struct word notify_words[] = {
+    {"NONE", NOTIFY_NONE},
+    {"SET", NOTIFY_SET, notify_set},
+    {NULL},
+};
+const struct rule imap_rules_notify[] = {
+    {RULE_WORD, 0, notify_words, "SET or NONE"},
+    {RULE_END},
+};
+
+/* --- STORE -------------------------------------------------------------------------------------
+ */
+
 static const struct word store_words[] = {
     {"FLAGS", STORE_SET},
     {"+FLAGS", STORE_ADD},

@@ -285,6 +285,30 @@ enum list_word {
 enum metadata_word { METADATA_MAXSIZE = 1, METADATA_DEPTH };
 enum metadata_depth { DEPTH_0, DEPTH_1, DEPTH_INFINITY };
 
+/* RFC 5465 */
+enum notify_word { NOTIFY_NONE = 1, NOTIFY_SET, NOTIFY_STATUS };
+
+enum notify_filter {
+    NOTIFY_SELECTED = 1,
+    NOTIFY_SELECTED_DELAYED,
+    NOTIFY_INBOXES,
+    NOTIFY_PERSONAL,
+    NOTIFY_SUBSCRIBED,
+    NOTIFY_SUBTREE,   /* items: names */
+    NOTIFY_MAILBOXES, /* items: names */
+};
+
+/* As bits. */
+enum notify_event {
+    NOTIFY_MESSAGE_NEW = 1, /* items: FETCH items */
+    NOTIFY_MESSAGE_EXPUNGE = 2,
+    NOTIFY_FLAG_CHANGE = 4,
+    NOTIFY_MAILBOX_NAME = 8,
+    NOTIFY_SUBSCRIPTION = 16,
+    NOTIFY_MAILBOX_METADATA = 32,
+    NOTIFY_SERVER_METADATA = 64,
+};
+
 enum { SELECT_CONDSTORE = 1, SELECT_QRESYNC, CREATE_USE = 1 };
 enum { APPEND_UTF8 = 1, APPEND_CATENATE };
 enum { CATENATE_TEXT = 1, CATENATE_URL };
@@ -295,4 +319,5 @@ extern const struct rule imap_rules_none[], imap_rules_login[], imap_rules_authe
     imap_rules_status[], imap_rules_getmetadata[], imap_rules_setmetadata[], imap_rules_getquota[],
     imap_rules_setquota[], imap_rules_append[], imap_rules_replace[], imap_rules_append_more[],
     imap_rules_set[], imap_rules_fetch[], imap_rules_store[], imap_rules_search[],
-    imap_rules_sort[], imap_rules_thread[], imap_rules_copy[], imap_rules_compress[];
+    imap_rules_sort[], imap_rules_thread[], imap_rules_copy[], imap_rules_compress[],
+    imap_rules_notify[];

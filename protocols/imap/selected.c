@@ -26,6 +26,7 @@ void imap_unselect(struct imap *im)
     view_free(TAKE(im->view));
     free(TAKE(im->binary));
     im->mailbox = 0;
+    imap_notify_unselected(im);
     uidset_done(&im->saved); /* RFC 5182 section 2.1: SELECT resets it */
     im->keywords_of = NULL;
     if (im->state == IMAP_SELECTED)
@@ -72,6 +73,7 @@ int imap_update(struct imap *im, bool present, struct error *err)
 struct telling {
     struct imap *im;
     bool uid;
+    uint32_t bound; /* uids from here on were not announced before */
 };
 
 static void tell_expunge(void *ctx, uint32_t seq, uint32_t uid)
@@ -86,6 +88,7 @@ static void tell_exists(void *ctx, uint32_t count)
     struct telling *t = ctx;
 
     buf_printf(&t->im->s.out, "* %u EXISTS\r\n", count);
+    imap_notify_arrived(t->im, t->bound, view_bound(t->im->view) - 1);
 }
 
 void imap_write_modseq(struct imap *im, uint64_t modseq)
@@ -180,10 +183,16 @@ bool imap_tell(struct imap *im, bool allow_expunge, bool uid)
         .exists = tell_exists,
         .flags = tell_flags,
     };
-    struct telling t = {im, uid};
+    /* RFC 5465 section 5.1: FETCH "MUST include UID" */
+    struct telling t = {im, uid || im->notify, view_bound(im->view)};
+    unsigned what = imap_notify_selected(im);
 
+    if (!allow_expunge)
+        what &= ~(unsigned)VIEW_EXPUNGE;
+    if (!what)
+        return false;
     imap_tell_keywords(im);
-    return view_emit(im->view, allow_expunge, TELL_SLICE, &events, &t);
+    return view_emit_some(im->view, what, TELL_SLICE, &events, &t);
 }
 
 void imap_enable_condstore(struct imap *im)

@@ -10,6 +10,8 @@
  *                   -> LITERAL, AUTH, IDLE (the client's turn) -> TELL -> answer
  *                   -> DELAY -> answer
  *
+ * and READ and IDLE -> PUSH -> back, where the client has asked for NOTIFY.
+ *
  * To add a command that talks with the client in the middle: a phase here, its row, its moves.
  */
 #include <stdlib.h>
@@ -29,6 +31,7 @@ static void step_run(struct imap *im);
 static void step_literal(struct imap *im);
 static void step_line(struct imap *im);
 static void step_idle(struct imap *im);
+static void step_push(struct imap *im);
 static void step_delay(struct imap *im);
 static void step_tell(struct imap *im);
 static void step_nothing(struct imap *im);
@@ -43,7 +46,7 @@ static const struct phase_row {
     [PHASE_GREETING] = {"greeting", step_greeting, .ends = true, .to = BIT(PHASE_READ)},
     [PHASE_READ] = {"read", step_read, .input = true, .ends = true,
                     .to = BIT(PHASE_RUN) | BIT(PHASE_LITERAL) | BIT(PHASE_AUTH) | BIT(PHASE_IDLE) |
-                          BIT(PHASE_DELAY) | BIT(PHASE_TELL) | BIT(PHASE_TLS)},
+                          BIT(PHASE_DELAY) | BIT(PHASE_TELL) | BIT(PHASE_TLS) | BIT(PHASE_PUSH)},
     [PHASE_RUN] = {"run", step_run, .output = true, .busy = true,
                    .to = BIT(PHASE_TELL) | BIT(PHASE_READ)},
     [PHASE_LITERAL] = {"literal", step_literal, .input = true, .busy = true,
@@ -51,7 +54,9 @@ static const struct phase_row {
     [PHASE_AUTH] = {"auth", step_line, .input = true, .ends = true,
                     .to = BIT(PHASE_READ) | BIT(PHASE_DELAY)},
     [PHASE_IDLE] = {"idle", step_idle, .input = true, .hint = true, .ends = true,
-                    .to = BIT(PHASE_TELL) | BIT(PHASE_READ)},
+                    .to = BIT(PHASE_TELL) | BIT(PHASE_READ) | BIT(PHASE_PUSH)},
+    [PHASE_PUSH] = {"push", step_push, .output = true, .busy = true,
+                    .to = BIT(PHASE_READ) | BIT(PHASE_IDLE)},
     [PHASE_DELAY] = {"delay", step_delay, .busy = true, .to = BIT(PHASE_READ)},
     [PHASE_TELL] = {"tell", step_tell, .output = true, .busy = true, .to = BIT(PHASE_READ)},
     [PHASE_TLS] = {"tls", step_nothing, .to = BIT(PHASE_READ)},
@@ -145,7 +150,7 @@ static void touch(struct imap *im)
         im->deadline_ms = clock_mono_ms() + im->service->settings.idle_timeout_ms;
 }
 
-static void command_done(struct command *cmd)
+void imap_command_done(struct command *cmd)
 {
     if (cmd->context_free)
         cmd->context_free(cmd->context);
@@ -170,6 +175,32 @@ static void count_time(struct imap *im)
     im->mark_us = now;
 }
 
+/* A slice of what NOTIFY has asked for; then back to where it came from. */
+static void step_push(struct imap *im)
+{
+    int r = imap_notify_push(im, im->push_back == PHASE_IDLE);
+
+    if (r == RUN_AGAIN)
+        return;
+    if (r == -ERR_NOTFOUND)
+        imap_bye(im, "NONEXISTENT", "The selected mailbox was deleted");
+    else if (r == -ERR_CONFLICT)
+        imap_bye(im, "UNAVAILABLE", "The mailbox has changed too much; select it again");
+    else if (r == -ERR_UNKNOWN_OUTCOME)
+        close_now(im);
+    else
+        imap_set_phase(im, im->push_back);
+}
+
+static void push(struct imap *im)
+{
+    if (!im->notify || (im->phase != PHASE_READ && im->phase != PHASE_IDLE))
+        return;
+    im->push_back = im->phase;
+    imap_set_phase(im, PHASE_PUSH);
+    step_push(im);
+}
+
 /* What parser and limits are after a login or the end of a TLS handshake. */
 static void end_command(struct imap *im)
 {
@@ -177,7 +208,7 @@ static void end_command(struct imap *im)
     enum imap_phase next = im->cmd.next;
 
     count_time(im);
-    command_done(&im->cmd);
+    imap_command_done(&im->cmd);
     if (im->phase == PHASE_CLOSED)
         return;
     im->parser.limits = im->state == IMAP_NOT_AUTHENTICATED ? &im->service->before_login
@@ -198,6 +229,7 @@ static void end_command(struct imap *im)
         im->bad_in_a_row = 0;
     if (im->failed_logins >= im->service->settings.auth_failures)
         imap_bye(im, NULL, "Too many failed logins");
+    push(im);
 }
 
 /* RFC 7162: where EXPUNGE, UID EXPUNGE or MOVE have left the mailbox (3.2.7, 3.2.9); and where it
@@ -225,6 +257,8 @@ static void answer(struct imap *im)
     /* a NOOP without a mailbox asks for what else is new */
     if (im->cmd.next != PHASE_CLOSED)
         imap_metadata_tell(im, im->cmd.row->flags & CMD_PRESENT && !im->view);
+    if (im->cmd.next != PHASE_CLOSED)
+        imap_notify_tell(im);
     say_modseq(im);
     imap_reply(im, &im->cmd, im->cmd.result);
     end_command(im);
@@ -254,7 +288,7 @@ static void update_and_tell(struct imap *im)
             imap_bye(im, "NONEXISTENT", "The selected mailbox was deleted");
         else
             imap_bye(im, "UNAVAILABLE", "The mailbox has changed too much; select it again");
-        command_done(cmd);
+        imap_command_done(cmd);
         return;
     }
     if (r < 0 && present) {
@@ -270,8 +304,11 @@ static void handled(struct imap *im, int result)
 {
     struct command *cmd = &im->cmd;
 
-    if (im->phase == PHASE_CLOSED || result == RUN_WAIT)
+    if (im->phase == PHASE_CLOSED || result == RUN_WAIT) {
+        if (im->phase == PHASE_IDLE)
+            push(im);
         return;
+    }
     if (result == RUN_AGAIN) {
         imap_set_phase(im, PHASE_RUN);
         return;
@@ -280,7 +317,7 @@ static void handled(struct imap *im, int result)
     if (result == -ERR_UNKNOWN_OUTCOME) {
         /* It may have happened, and it will not be known: every answer could be a lie. */
         close_now(im);
-        command_done(cmd);
+        imap_command_done(cmd);
     } else if (im->delay_until_ms > clock_mono_ms()) {
         imap_set_phase(im, PHASE_DELAY);
     } else if (im->state == IMAP_SELECTED && !(cmd->row->flags & CMD_QUIET)) {
@@ -385,7 +422,7 @@ static void parsed_badly(struct imap *im, enum parser_event event)
 {
     if (event == PARSER_FATAL) {
         imap_bye(im, "TOOBIG", im->cmd.err.text);
-        command_done(&im->cmd);
+        imap_command_done(&im->cmd);
         return;
     }
     imap_reply_bad(im, &im->cmd);
@@ -410,6 +447,8 @@ static void step_read(struct imap *im)
         handled(im, run(im));
     else if (event == PARSER_STREAM)
         literal_begins(im, run(im));
+    else
+        push(im);
 }
 
 static void step_run(struct imap *im)
@@ -513,6 +552,7 @@ static void step_idle(struct imap *im)
     r = cmd_idle_tell(im, &im->cmd);
     if (r < 0)
         imap_bye(im, "NONEXISTENT", "The selected mailbox was deleted");
+    push(im);
 }
 
 /* --- what the pump calls -----------------------------------------------------------------------
@@ -541,7 +581,7 @@ static void set_want(struct imap *im)
     im->s.want = (struct session_want){
         .input = row->input,
         .output = row->output || (im->phase == PHASE_IDLE && im->idle_more),
-        .hint = row->hint,
+        .hint = row->hint || (im->notify && im->phase == PHASE_READ),
         .starttls = im->phase == PHASE_TLS,
         .compress = im->compress_now,
         .close = im->phase == PHASE_CLOSED,
@@ -584,9 +624,10 @@ static void imap_free(struct session *s)
 
     cmd_idle_end(im);
     sasl_free(im->sasl);
-    command_done(&im->cmd);
+    imap_command_done(&im->cmd);
     view_free(im->view);
     imap_metadata_forget(im);
+    imap_notify_end(im);
     uidset_done(&im->saved);
     free(im->binary);
     if (im->account)
