@@ -208,12 +208,14 @@ static const char *normalise_name(struct auth *auth, struct slice name, struct a
 
 static const struct directory_account nobody = {.login = "", .hash = "", .scram = ""};
 
-int attempt_begin(struct attempt *t, struct auth *auth, const struct session_peer *peer,
-                  struct slice name, int64_t *ret_not_before, struct error *err)
+int attempt_begin(struct attempt *t, struct auth *auth, enum auth_service service,
+                  const struct session_peer *peer, struct slice name, int64_t *ret_not_before,
+                  struct error *err)
 {
     int r;
 
-    *t = (struct attempt){.auth = auth, .start_ms = clock_mono_ms(), .account = nobody};
+    *t = (struct attempt){
+        .auth = auth, .service = service, .start_ms = clock_mono_ms(), .account = nobody};
     *ret_not_before = 0;
     t->name = normalise_name(auth, name, &t->arena);
     limiter_identify(auth->limiter, peer->remote, slice_str(t->name), &t->who);
@@ -335,9 +337,9 @@ const char *attempt_scram(struct attempt *t)
     return *t->account.scram ? t->account.scram : arena_str(&t->arena, buf_slice(&fake));
 }
 
-int auth_login(struct auth *auth, const struct session_peer *peer, struct slice login,
-               struct slice password, struct auth_user *ret_user, int64_t *ret_not_before,
-               struct error *err)
+int auth_login(struct auth *auth, enum auth_service service, const struct session_peer *peer,
+               struct slice login, struct slice password, struct auth_user *ret_user,
+               int64_t *ret_not_before, struct error *err)
 {
     CLEANUP(attempt_done) struct attempt t = {0};
     int r;
@@ -345,7 +347,7 @@ int auth_login(struct auth *auth, const struct session_peer *peer, struct slice 
     *ret_not_before = 0;
     if (!auth_plaintext_allowed(auth, peer))
         return error_set(err, ERR_NOPERM, "passwords are not taken without TLS");
-    r = attempt_begin(&t, auth, peer, login, ret_not_before, err);
+    r = attempt_begin(&t, auth, service, peer, login, ret_not_before, err);
     if (r == 0)
         r = attempt_password(&t, password, ret_user, ret_not_before, err);
     return r;

@@ -59,6 +59,14 @@ struct auth_user {
     bool admin;                  /* see struct directory_account */
 };
 
+/* What is logged in to: app passwords, tokens and the main password of an account may be for some
+ * of these only. Numbers are stored: never change them; each is a bit. */
+enum auth_service {
+    AUTH_IMAP = 1,
+    AUTH_POP3 = 2,
+    AUTH_SMTP = 4, /* submission */
+};
+
 /* May this client send a password as it is (LOGIN, PLAIN)? Else IMAP says LOGINDISABLED. */
 bool auth_plaintext_allowed(const struct auth *auth, const struct session_peer *peer);
 
@@ -66,6 +74,6 @@ bool auth_plaintext_allowed(const struct auth *auth, const struct session_peer *
  * -ERR_AUTH wrong, whatever is wrong; -ERR_LIMIT too many failures, not looked at (say "try again
  * later"); -ERR_NOPERM not allowed without TLS; -ERR_UNAVAILABLE store or hash slots.
  * On 0 and on every other error *ret_not_before is 0: answer at once. */
-int auth_login(struct auth *auth, const struct session_peer *peer, struct slice login,
-               struct slice password, struct auth_user *ret_user, int64_t *ret_not_before,
-               struct error *err) MUST_USE;
+int auth_login(struct auth *auth, enum auth_service service, const struct session_peer *peer,
+               struct slice login, struct slice password, struct auth_user *ret_user,
+               int64_t *ret_not_before, struct error *err) MUST_USE;

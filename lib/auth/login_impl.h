@@ -8,6 +8,7 @@
 /* begin, then fail or succeed. */
 struct attempt {
     struct auth *auth;
+    enum auth_service service;
     struct arena arena;
     struct limiter_who who;
     int64_t start_ms; /* answers are held back from here, so that the work done does not show */
@@ -18,8 +19,9 @@ struct attempt {
 
 /* Looks up the name. 0; -ERR_LIMIT not admitted (*ret_not_before set); or the store's errors.
  * Somebody who is not there is no error: `usable` is false. attempt_done in any case. */
-int attempt_begin(struct attempt *t, struct auth *auth, const struct session_peer *peer,
-                  struct slice name, int64_t *ret_not_before, struct error *err) MUST_USE;
+int attempt_begin(struct attempt *t, struct auth *auth, enum auth_service service,
+                  const struct session_peer *peer, struct slice name, int64_t *ret_not_before,
+                  struct error *err) MUST_USE;
 /* Counts it; returns -ERR_AUTH. guess: of the password, or NULL. */
 int attempt_fail(struct attempt *t, const uint8_t *guess, int64_t *ret_not_before,
                  struct error *err);

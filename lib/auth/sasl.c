@@ -55,6 +55,7 @@ enum state {
 
 struct sasl_exchange {
     struct auth *auth;
+    enum auth_service service;
     struct session_peer peer;
     enum mechanism mechanism;
     enum state state;
@@ -113,7 +114,8 @@ static int find_user(struct sasl_exchange *x, struct slice name)
     if (x->begun)
         return x->looked ? 0 : -ERR_AUTH;
     x->begun = true;
-    x->verdict = attempt_begin(&x->attempt, x->auth, &x->peer, name, &x->not_before, &x->error);
+    x->verdict =
+        attempt_begin(&x->attempt, x->auth, x->service, &x->peer, name, &x->not_before, &x->error);
     x->looked = x->verdict == 0;
     return x->verdict;
 }
@@ -485,9 +487,10 @@ int sasl_step(struct sasl_exchange *x, struct slice response, struct buf *challe
     return r;
 }
 
-int sasl_start(struct auth *auth, struct slice mechanism, const struct session_peer *peer,
-               const struct slice *initial, struct sasl_exchange **ret, struct buf *challenge,
-               struct auth_user *ret_user, int64_t *ret_not_before, struct error *err)
+int sasl_start(struct auth *auth, enum auth_service service, struct slice mechanism,
+               const struct session_peer *peer, const struct slice *initial,
+               struct sasl_exchange **ret, struct buf *challenge, struct auth_user *ret_user,
+               int64_t *ret_not_before, struct error *err)
 {
     struct sasl_exchange *x;
     enum mechanism m = 0;
@@ -502,6 +505,7 @@ int sasl_start(struct auth *auth, struct slice mechanism, const struct session_p
         return error_set(err, ERR_NOTFOUND, "the mechanism is not available");
     x = NEW(struct sasl_exchange);
     x->auth = auth;
+    x->service = service;
     x->peer = *peer;
     x->mechanism = m;
     x->verdict = 1;

@@ -2,7 +2,7 @@
 /* sasl: the server's side of SASL (RFC 4422) without I/O: PLAIN (RFC 4616), LOGIN, SCRAM-SHA-256
  * and SCRAM-SHA-256-PLUS (RFC 7677, 5802; bindings tls-exporter and tls-server-end-point).
  *
- *   r = sasl_start(auth, mechanism, &peer, initial or NULL, &x, &challenge, ...);
+ *   r = sasl_start(auth, service, mechanism, &peer, initial or NULL, &x, &challenge, ...);
  *   while (r == 1) { send challenge; read response; r = sasl_step(x, response, &challenge, ...); }
  *   sasl_free(x);
  *
@@ -34,9 +34,10 @@ size_t sasl_mechanisms(const struct auth *auth, const struct session_peer *peer,
  * -ERR_NOTFOUND no such mechanism, or not for this peer; -ERR_INVALID the client's message is
  * malformed; -ERR_LIMIT it is too long, or too many failures; -ERR_AUTH and the rest as auth_login,
  * with *ret_not_before. */
-int sasl_start(struct auth *auth, struct slice mechanism, const struct session_peer *peer,
-               const struct slice *initial, struct sasl_exchange **ret, struct buf *challenge,
-               struct auth_user *ret_user, int64_t *ret_not_before, struct error *err) MUST_USE;
+int sasl_start(struct auth *auth, enum auth_service service, struct slice mechanism,
+               const struct session_peer *peer, const struct slice *initial,
+               struct sasl_exchange **ret, struct buf *challenge, struct auth_user *ret_user,
+               int64_t *ret_not_before, struct error *err) MUST_USE;
 /* As above; after 0 or an error only sasl_free may follow. */
 int sasl_step(struct sasl_exchange *x, struct slice response, struct buf *challenge,
               struct auth_user *ret_user, int64_t *ret_not_before, struct error *err) MUST_USE;

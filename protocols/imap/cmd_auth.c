@@ -94,7 +94,7 @@ int cmd_login(struct imap *im, struct command *cmd)
 
     if (!auth_plaintext_allowed(im->service->auth, &im->s.peer))
         return imap_no(cmd, "PRIVACYREQUIRED", "LOGIN is not possible without TLS");
-    r = auth_login(im->service->auth, &im->s.peer, args[0].text, args[1].text, &im->user,
+    r = auth_login(im->service->auth, AUTH_IMAP, &im->s.peer, args[0].text, args[1].text, &im->user,
                    &not_before, &cmd->err);
     secret_wipe((void *)args[1].text.p, args[1].text.n);
     return r == 0 ? logged_in(im, cmd) : refused(im, cmd, r, not_before);
@@ -154,8 +154,9 @@ int cmd_authenticate(struct imap *im, struct command *cmd)
         return imap_bad(cmd, "The initial response is not base64");
     if (initial.n)
         response = buf_slice(&initial);
-    r = sasl_start(im->service->auth, args[0].text, &im->s.peer, has_initial ? &response : NULL,
-                   &im->sasl, &challenge, &im->user, &not_before, &cmd->err);
+    r = sasl_start(im->service->auth, AUTH_IMAP, args[0].text, &im->s.peer,
+                   has_initial ? &response : NULL, &im->sasl, &challenge, &im->user, &not_before,
+                   &cmd->err);
     return stepped(im, cmd, r, &challenge, not_before);
 }
 

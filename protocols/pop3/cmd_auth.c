@@ -164,7 +164,8 @@ int pop3_pass(struct pop3 *p, const struct pop3_line *line)
 
     if (!p->name[0])
         return pop3_no(p, NULL, "Send USER first");
-    r = auth_login(p->service->auth, &p->s.peer, name, password, &p->user, &not_before, &p->err);
+    r = auth_login(p->service->auth, AUTH_POP3, &p->s.peer, name, password, &p->user, &not_before,
+                   &p->err);
     secret_wipe((void *)password.p, password.n);
     p->name[0] = '\0'; /* RFC 1939: PASS comes immediately after USER */
     return r == 0 ? logged_in(p) : refused(p, r, not_before);
@@ -228,8 +229,9 @@ int pop3_auth(struct pop3 *p, const struct pop3_line *line)
         return pop3_no(p, NULL, "The initial response is not base64");
     if (initial.n)
         response = buf_slice(&initial);
-    r = sasl_start(p->service->auth, line->args[0], &p->s.peer, has_initial ? &response : NULL,
-                   &p->sasl, &challenge, &p->user, &not_before, &p->err);
+    r = sasl_start(p->service->auth, AUTH_POP3, line->args[0], &p->s.peer,
+                   has_initial ? &response : NULL, &p->sasl, &challenge, &p->user, &not_before,
+                   &p->err);
     return stepped(p, r, &challenge, not_before);
 }
 

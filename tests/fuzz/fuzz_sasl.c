@@ -66,8 +66,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         auth = make_auth();
     rest = slice_skip(rest, 1);
     first = next_line(&rest);
-    r = sasl_start(auth, slice_str(names[data[0] % 4]), &peer, data[0] & 4 ? &first : NULL, &x,
-                   &challenge, &user, &not_before, NULL);
+    r = sasl_start(auth, AUTH_IMAP, slice_str(names[data[0] % 4]), &peer,
+                   data[0] & 4 ? &first : NULL, &x, &challenge, &user, &not_before, NULL);
     for (int i = 0; r == 1 && i < 6; i++)
         r = sasl_step(x, next_line(&rest), &challenge, &user, &not_before, NULL);
     if (r == 0)

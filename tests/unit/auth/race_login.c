@@ -43,7 +43,8 @@ static void by_plain(struct world *w, const struct session_peer *peer, struct sl
     struct sasl_exchange *x = NULL;
     struct auth_user user;
     int64_t not_before;
-    int r = sasl_start(w->auth, S("PLAIN"), peer, &first, &x, &challenge, &user, &not_before, NULL);
+    int r = sasl_start(w->auth, AUTH_IMAP, S("PLAIN"), peer, &first, &x, &challenge, &user,
+                       &not_before, NULL);
 
     sasl_free(x);
     *(r == 0 ? &w->logins : &w->refused) += 1;
@@ -61,12 +62,13 @@ static void *run(void *context)
         struct slice first = S("n,,n=joe,r=abcdef");
         struct sasl_exchange *x = NULL;
 
-        if (auth_login(w->auth, &peer, S("joe"), S("secret"), &user, &not_before, NULL) == 0)
+        if (auth_login(w->auth, AUTH_IMAP, &peer, S("joe"), S("secret"), &user, &not_before,
+                       NULL) == 0)
             w->logins++;
         by_plain(w, &peer, S("\0joe\0secret"));
         if (i % 10 == 0)
             by_plain(w, &peer, S("\0joe\0wrong"));
-        if (sasl_start(w->auth, S("SCRAM-SHA-256"), &peer, &first, &x, &challenge, &user,
+        if (sasl_start(w->auth, AUTH_IMAP, S("SCRAM-SHA-256"), &peer, &first, &x, &challenge, &user,
                        &not_before, NULL) == 1)
             sasl_free(x);
         if (i % 7 == 0)

@@ -60,7 +60,8 @@ static int login(const char *name, const char *password)
 {
     memset(&user, 0, sizeof user);
     err = (struct error){0};
-    return auth_login(auth, &peer, slice_str(name), slice_str(password), &user, &not_before, &err);
+    return auth_login(auth, AUTH_IMAP, &peer, slice_str(name), slice_str(password), &user,
+                      &not_before, &err);
 }
 
 static void change(const char *name, enum account_status status, const char *password)
@@ -153,10 +154,11 @@ Test(login, no_password_without_tls)
     struct session_peer plain = {.remote = "192.0.2.1"};
 
     cr_expect(!auth_plaintext_allowed(auth, &plain));
-    cr_expect(auth_login(auth, &plain, S("joe"), S("secret"), &user, &not_before, &err) ==
-              -ERR_NOPERM);
+    cr_expect(auth_login(auth, AUTH_IMAP, &plain, S("joe"), S("secret"), &user, &not_before,
+                         &err) == -ERR_NOPERM);
     plain.trusted = true;
-    cr_expect(auth_login(auth, &plain, S("joe"), S("secret"), &user, &not_before, &err) == 0);
+    cr_expect(
+        auth_login(auth, AUTH_IMAP, &plain, S("joe"), S("secret"), &user, &not_before, &err) == 0);
 }
 
 Test(login, guessing_is_shut_out_for_a_while)

@@ -127,7 +127,7 @@ static int login_by(const char *mechanism, const struct client *c, bool initial)
     rc = sasl_client_start(conn, mechanism, NULL, &out, &n, &(const char *){NULL});
     cr_assert(rc == SASL_OK || rc == SASL_CONTINUE, "%s: %d", mechanism, rc);
     first = slice_of(out, n);
-    r = sasl_start(auth, slice_str(mechanism), &peer, initial && out ? &first : NULL, &x,
+    r = sasl_start(auth, AUTH_IMAP, slice_str(mechanism), &peer, initial && out ? &first : NULL, &x,
                    &challenge, &user, &not_before, &err);
     if (r == 1 && !(initial && out) && out)
         r = sasl_step(x, first, &challenge, &user, &not_before, &err);
@@ -226,8 +226,8 @@ static int first_message(const char *mechanism, const char *text, struct sasl_ex
 {
     struct slice first = slice_str(text);
 
-    return sasl_start(auth, slice_str(mechanism), &peer, &first, x, challenge, &user, &not_before,
-                      &err);
+    return sasl_start(auth, AUTH_IMAP, slice_str(mechanism), &peer, &first, x, challenge, &user,
+                      &not_before, &err);
 }
 
 Test(sasl, a_downgrade_is_noticed)
@@ -352,8 +352,8 @@ Test(sasl, names_that_nobody_has_do_not_reach_the_library)
         first = buf_slice(&text);
         peer.has_cb_exporter = false;
         peer.cb_end_point_n = 0;
-        cr_expect(sasl_start(auth, slice_str(patterns[i]), &peer, &first, &x, &challenge, &user,
-                             &not_before, &err) == -ERR_INVALID);
+        cr_expect(sasl_start(auth, AUTH_IMAP, slice_str(patterns[i]), &peer, &first, &x, &challenge,
+                             &user, &not_before, &err) == -ERR_INVALID);
         cr_expect_str_eq(err.text, "the user name is too long");
     }
 }
@@ -374,8 +374,8 @@ Test(sasl, messages_of_plain_and_login_are_checked)
         CLEANUP(buf_done) struct buf challenge = buf_make(10000);
         struct sasl_exchange *x = NULL;
 
-        cr_expect(sasl_start(auth, slice_str(cases[i].mechanism), &peer, &cases[i].first, &x,
-                             &challenge, &user, &not_before, &err) < 0,
+        cr_expect(sasl_start(auth, AUTH_IMAP, slice_str(cases[i].mechanism), &peer, &cases[i].first,
+                             &x, &challenge, &user, &not_before, &err) < 0,
                   "case %zu", i);
         cr_expect(!x);
     }
@@ -384,8 +384,8 @@ Test(sasl, messages_of_plain_and_login_are_checked)
     char big[SASL_RESPONSE_MAX + 1];
     memset(big, 'a', sizeof big);
     struct slice first = slice_of(big, sizeof big);
-    cr_expect(sasl_start(auth, S("PLAIN"), &peer, &first, &x, &challenge, &user, &not_before,
-                         &err) == -ERR_LIMIT);
+    cr_expect(sasl_start(auth, AUTH_IMAP, S("PLAIN"), &peer, &first, &x, &challenge, &user,
+                         &not_before, &err) == -ERR_LIMIT);
 }
 
 /* Who is not there gets a challenge as if he were, always the same, on every node. */
@@ -422,14 +422,14 @@ Test(sasl, what_is_offered_depends_on_the_connection)
     peer = (struct session_peer){.remote = "192.0.2.1"};
     cr_expect(sasl_mechanisms(auth, &peer, names) == 1);
     cr_expect_str_eq(names[0], "SCRAM-SHA-256");
-    cr_expect(sasl_start(auth, S("plain"), &peer, NULL, &x, &challenge, &user, &not_before, &err) ==
-              -ERR_NOTFOUND);
-    cr_expect(sasl_start(auth, S("CRAM-MD5"), &peer, NULL, &x, &challenge, &user, &not_before,
-                         &err) == -ERR_NOTFOUND);
+    cr_expect(sasl_start(auth, AUTH_IMAP, S("plain"), &peer, NULL, &x, &challenge, &user,
+                         &not_before, &err) == -ERR_NOTFOUND);
+    cr_expect(sasl_start(auth, AUTH_IMAP, S("CRAM-MD5"), &peer, NULL, &x, &challenge, &user,
+                         &not_before, &err) == -ERR_NOTFOUND);
     peer.trusted = true;
     cr_expect(sasl_mechanisms(auth, &peer, names) == 3);
-    cr_expect(sasl_start(auth, S("login"), &peer, NULL, &x, &challenge, &user, &not_before, &err) ==
-              1);
+    cr_expect(sasl_start(auth, AUTH_IMAP, S("login"), &peer, NULL, &x, &challenge, &user,
+                         &not_before, &err) == 1);
     cr_expect_str_eq(buf_cstr(&challenge), "Username:");
     sasl_free(x);
 }
