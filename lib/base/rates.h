@@ -16,7 +16,9 @@
 
 struct rates {
     /* Adds n to what was counted under key in the last window_ms, if the sum stays within limit.
-     * 0: counted; -ERR_LIMIT: not counted; *ret_wait_ms is when n would fit again. */
+     * 0: counted; -ERR_LIMIT: not counted; *ret_wait_ms is when n would fit again, if nothing else
+     * is counted meanwhile (window_ms where n alone is above the limit). A key has one window; with
+     * another one it counts anew. The key's length does not matter. */
     int (*take)(struct rates *r, struct slice key, uint64_t n, uint64_t limit, int64_t window_ms,
                 int64_t *ret_wait_ms);
     void (*free)(struct rates *r);
@@ -36,3 +38,15 @@ static inline void rates_free(struct rates *r)
 
 /* Holds max_keys at most; the longest unused go first. */
 struct rates *rates_memory_new(size_t max_keys) MUST_USE;
+
+/* ---- for those who implement the port ---- */
+
+/* "The last window" is not kept event by event: windows have fixed ends, and of the one before this
+ * it is taken that its events lay evenly in it. */
+struct rates_window {
+    uint64_t current, previous; /* counted in this window, in the one before */
+    int64_t elapsed_ms;         /* of this window */
+};
+
+/* 0: n fits; else in how many ms it does. */
+int64_t rates_wait_ms(const struct rates_window *w, uint64_t n, uint64_t limit, int64_t window_ms);

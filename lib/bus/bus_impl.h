@@ -8,6 +8,7 @@
 
 #include "lib/base/bytes.h"
 #include "lib/bus/bus.h"
+#include "lib/bus/rates.h"
 
 struct bus_ops {
     void (*wake)(struct bus *bus);  /* any thread, never blocks: there are hints to send */
@@ -51,3 +52,5 @@ bool bus_set_state(struct bus *bus, bool connected, uint64_t lost);
 int bus_local_open(const struct bus_pulse *pulse, struct bus **ret_bus, struct error *err) MUST_USE;
 int bus_redis_open(struct slice rest, bool tls, struct bus **ret_bus, struct error *err) MUST_USE;
 int bus_redis_check(struct slice rest, bool tls, struct error *err) MUST_USE;
+int rates_redis_open(struct slice rest, bool tls, size_t max_keys, struct rates **ret,
+                     struct error *err) MUST_USE;
