@@ -20,6 +20,11 @@ static const char *status_name(enum account_status status)
     return names[status];
 }
 
+static bool has_scram(const struct directory_account *a)
+{
+    return *a->scram || *a->scram_sha1;
+}
+
 /* ---- account list ---- */
 
 static void put_account(struct cmd *c, const struct directory_account *a, struct arena *scratch)
@@ -28,7 +33,7 @@ static void put_account(struct cmd *c, const struct directory_account *a, struct
         cmd_put_json(json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:b}", "login", a->login, "id",
                                cmd_id_text(scratch, a->id), "status", status_name(a->status),
                                "name", a->display, "created", cmd_time(scratch, a->created_ms),
-                               "password", *a->hash != '\0', "scram", *a->scram != '\0'));
+                               "password", *a->hash != '\0', "scram", has_scram(a)));
     else
         printf("%s\t%s\t%s\t%s\n", a->login, status_name(a->status),
                cmd_time(scratch, a->created_ms), a->display);
@@ -108,7 +113,7 @@ static void show_json(struct cmd *c, const struct directory_account *a, const st
         json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:I, s:i}", "login", a->login, "id",
                   cmd_id_text(&c->arena, a->id), "status", status_name(a->status), "name",
                   a->display, "created", cmd_time(&c->arena, a->created_ms), "password",
-                  *a->hash != '\0', "scram", *a->scram != '\0', "admin", a->admin, "messageSize",
+                  *a->hash != '\0', "scram", has_scram(a), "admin", a->admin, "messageSize",
                   (json_int_t)a->message_size, "connections", (int)a->connections);
 
     if (u->known)
@@ -128,7 +133,10 @@ static void show_text(struct cmd *c, const struct directory_account *a, const st
     printf("created      %s\n", cmd_time(&c->arena, a->created_ms));
     printf("password     %s\n", *a->hash ? "set" : "none");
     printf("admin        %s\n", a->admin ? "yes" : "no");
-    printf("SCRAM        %s\n", *a->scram ? "set" : "none");
+    printf("SCRAM        %s\n", !has_scram(a)     ? "none"
+                                : !*a->scram_sha1 ? "SHA-256"
+                                : !*a->scram      ? "SHA-1"
+                                                  : "SHA-256, SHA-1");
     printf("message size %s\n",
            a->message_size ? cmd_human_size(&c->arena, a->message_size) : "as for all");
     if (a->connections)
@@ -177,6 +185,7 @@ static void change_password(struct directory_account *account, const void *conte
 
     account->hash = password->hash;
     account->scram = password->scram;
+    account->scram_sha1 = password->scram_sha1;
 }
 
 /* Reads, changes, writes; again if somebody else was faster. */

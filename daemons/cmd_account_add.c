@@ -62,7 +62,8 @@ static int add(struct cmd *c, const struct request *request)
         .display = request->display,
         .status = cmd_option(c, OPTION_DISABLED, NULL) ? ACCOUNT_DISABLED : ACCOUNT_ENABLED,
         .hash = request->password.hash,
-        .scram = request->password.scram};
+        .scram = request->password.scram,
+        .scram_sha1 = request->password.scram_sha1};
     const void *both[] = {c, request};
     uint64_t id;
     int r = add_domain(c, request->login);
@@ -100,7 +101,7 @@ static int field_password(struct cmd *c, const char *text, struct cmd_password *
 {
     static const char plain[] = "{PLAIN}";
 
-    *ret = (struct cmd_password){.hash = "", .scram = "", .random = ""};
+    *ret = (struct cmd_password){.hash = "", .scram = "", .scram_sha1 = "", .random = ""};
     if (*text == '\0')
         return cmd_option(c, 'r', NULL) ? cmd_password_random(c, ret) : 0;
     if (strncmp(text, plain, strlen(plain)) == 0)

@@ -13,31 +13,47 @@ bool cmd_password_ready(struct cmd *c, const char *text, struct cmd_password *re
 {
     const char *end = *text == '{' ? strchr(text, '}') : NULL;
     const char *bare = end ? end + 1 : text;
+    enum scram_hash kind;
 
     if (!password_hash_known(text))
         return false;
-    if (strncmp(bare, "SCRAM-SHA-256$", 14) == 0)
-        ret->scram = arena_str(&c->arena, slice_str(bare));
-    else
+    if (!password_scram_kind(bare, &kind))
         ret->hash = arena_str(&c->arena, slice_str(bare));
+    else if (kind == SCRAM_SHA1)
+        ret->scram_sha1 = arena_str(&c->arena, slice_str(bare));
+    else
+        ret->scram = arena_str(&c->arena, slice_str(bare));
     return true;
+}
+
+static int make_scram(struct cmd *c, const char *plain, const struct password_cost *cost,
+                      enum scram_hash hash, const char **ret)
+{
+    CLEANUP(buf_done) struct buf text = buf_make(PASSWORD_HASH_MAX);
+    uint32_t iterations = password_scram_iterations(cost, hash);
+    int r = 0;
+
+    if (iterations)
+        r = password_scram(slice_str(plain), hash, iterations, &text, &c->error);
+    *ret = arena_str(&c->arena, buf_slice(&text));
+    return r;
 }
 
 int cmd_password_make(struct cmd *c, const char *plain, struct cmd_password *ret)
 {
     CLEANUP(buf_done) struct buf hash = buf_make(PASSWORD_HASH_MAX);
-    CLEANUP(buf_done) struct buf scram = buf_make(PASSWORD_HASH_MAX);
     struct password_cost cost;
     int r;
 
     settings_password(c->conf, &cost);
     r = password_hash(slice_str(plain), &cost, &hash, &c->error);
-    if (r == 0 && cost.scram_iterations)
-        r = password_scram(slice_str(plain), cost.scram_iterations, &scram, &c->error);
+    if (r == 0)
+        r = make_scram(c, plain, &cost, SCRAM_SHA256, &ret->scram);
+    if (r == 0)
+        r = make_scram(c, plain, &cost, SCRAM_SHA1, &ret->scram_sha1);
     if (r < 0)
         return cmd_fail(c, NULL);
     ret->hash = arena_str(&c->arena, buf_slice(&hash));
-    ret->scram = arena_str(&c->arena, buf_slice(&scram));
     return 0;
 }
 
@@ -73,7 +89,7 @@ int cmd_password_given(struct cmd *c, struct cmd_password *ret)
     bool random = cmd_option(c, 'r', NULL), none = cmd_option(c, 'N', NULL);
     bool hash = cmd_option(c, 'H', NULL);
 
-    *ret = (struct cmd_password){.hash = "", .scram = "", .random = ""};
+    *ret = (struct cmd_password){.hash = "", .scram = "", .scram_sha1 = "", .random = ""};
     if (random + none + hash + cmd_option(c, 'p', NULL) > 1)
         return cmd_usage_error(c, "only one of -p, -r, -H and -N can be given");
     if (none)

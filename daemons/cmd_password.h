@@ -7,7 +7,7 @@
 
 /* Strings in the command's arena; "" where there is none. */
 struct cmd_password {
-    const char *hash, *scram;
+    const char *hash, *scram, *scram_sha1;
     const char *random; /* made up here, to be shown once */
 };
 
@@ -19,7 +19,8 @@ struct cmd_password {
         {'r', "random", NULL, "make up a password and print it"},                                  \
         {'H', "hash", "HASH",                                                                      \
          "take a ready hash as in crypt(5) ($y$, $2b$, $6$, $5$), $argon2id$..., or a verifier "   \
-         "SCRAM-SHA-256$...; may be given twice, once for each sort; a {SCHEME} in front is "      \
+         "SCRAM-SHA-256$... or SCRAM-SHA-1$...; may be given once for each sort; a {SCHEME} in "   \
+         "front is "                                                                               \
          "skipped"},                                                                               \
     {                                                                                              \
         'N', "no-password", NULL, "without a password: nobody can log in"                          \

@@ -14,7 +14,8 @@ void settings_password(const struct conf *c, struct password_cost *ret)
         .argon2_memory = (uint32_t)(c->auth.argon2_memory / 1024),
         .argon2_passes = c->auth.argon2_passes,
         .yescrypt_cost = c->auth.yescrypt_cost,
-        .scram_iterations = c->auth.scram_iterations};
+        .scram_iterations = c->auth.scram_iterations,
+        .scram_sha1_iterations = c->auth.scram_sha1_iterations};
 }
 
 void settings_auth(const struct conf *c, struct auth_options *ret)

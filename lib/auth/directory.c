@@ -134,6 +134,11 @@ static bool has_control(const char *s)
     return false;
 }
 
+static bool is_known(const char *hash)
+{
+    return !hash || !*hash || password_hash_known(hash);
+}
+
 static int check_account(const struct directory_account *account, struct error *err)
 {
     const char *display = account->display ? account->display : "";
@@ -142,8 +147,7 @@ static int check_account(const struct directory_account *account, struct error *
         return error_set(err, ERR_INVALID,
                          "the name is longer than %d bytes, not UTF-8, or has control characters",
                          DISPLAY_MAX);
-    if ((account->hash && *account->hash && !password_hash_known(account->hash)) ||
-        (account->scram && *account->scram && !password_hash_known(account->scram)))
+    if (!is_known(account->hash) || !is_known(account->scram) || !is_known(account->scram_sha1))
         return error_set(err, ERR_INVALID, "the password's hash is of an unknown kind");
     return 0;
 }
@@ -306,7 +310,7 @@ static int mark_closing(struct directory *d, uint64_t id, struct arena *a,
         if (r < 0 || ret->status == ACCOUNT_CLOSING)
             return r;
         ret->status = ACCOUNT_CLOSING;
-        ret->hash = ret->scram = "";
+        ret->hash = ret->scram = ret->scram_sha1 = "";
         r = directory_account_update(d, ret, err);
     }
     return r;

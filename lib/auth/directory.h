@@ -89,7 +89,8 @@ struct directory_account {
     bool admin;            /* may do to other accounts what a protocol offers (IMAP SETQUOTA) */
     const char *hash;      /* password.h; "": no password login */
     const char *scram;     /* SCRAM-SHA-256 verifier; "": none */
-    struct slice unknown;  /* fields of a later format, kept when the account is written again */
+    const char *scram_sha1;
+    struct slice unknown; /* fields of a later format, kept when the account is written again */
 };
 
 /* Makes an account of login, display, status, limits and verifiers; the rest is filled in here.

@@ -23,6 +23,7 @@ enum account_tag {
     TAG_HASH = 7,
     TAG_SCRAM = 8,
     TAG_ADMIN = 9,
+    TAG_SCRAM_SHA1 = 10,
 };
 
 enum address_kind { ADDRESS_LOGIN = 1, ADDRESS_ALIAS = 2 };
@@ -58,6 +59,7 @@ void account_encode(const struct directory_account *account, struct buf *out)
     add_number(out, TAG_ADMIN, account->admin);
     add_text(out, TAG_HASH, account->hash);
     add_text(out, TAG_SCRAM, account->scram);
+    add_text(out, TAG_SCRAM_SHA1, account->scram_sha1);
     buf_add_slice(out, account->unknown);
 }
 
@@ -98,6 +100,9 @@ static bool account_field(uint64_t tag, struct slice value, struct arena *a,
     case TAG_SCRAM:
         ret->scram = arena_str(a, value);
         return true;
+    case TAG_SCRAM_SHA1:
+        ret->scram_sha1 = arena_str(a, value);
+        return true;
     default:
         return false;
     }
@@ -106,7 +111,8 @@ static bool account_field(uint64_t tag, struct slice value, struct arena *a,
 int account_decode(struct slice value, struct arena *a, struct directory_account *ret,
                    struct error *err)
 {
-    struct directory_account out = {.login = "", .display = "", .hash = "", .scram = ""};
+    struct directory_account out = {
+        .login = "", .display = "", .hash = "", .scram = "", .scram_sha1 = ""};
     CLEANUP(buf_done) struct buf unknown = buf_make(DIRECTORY_VALUE_MAX);
     struct cursor c = cursor_of(value);
 

@@ -137,7 +137,7 @@ int auth_new(struct directory *directory, const struct auth_options *options, st
     pthread_mutex_init(&auth->lock, NULL);
     TAILQ_INIT(&auth->by_use);
     random_bytes(auth->cache_secret, sizeof auth->cache_secret);
-    auth->has_scram = options->cost.scram_iterations > 0 && sasl_library_ready();
+    auth->has_scram = sasl_library_ready();
     r = make_fake_hash(auth, err);
     if (r == 0)
         r = directory_secret(directory, auth->fake_secret, err);
@@ -177,9 +177,9 @@ struct connections *auth_connections(const struct auth *auth)
     return auth->connections;
 }
 
-bool auth_has_scram(const struct auth *auth)
+bool auth_has_scram(const struct auth *auth, enum scram_hash hash)
 {
-    return auth->has_scram;
+    return auth->has_scram && password_scram_iterations(&auth->options.cost, hash) > 0;
 }
 
 const char *auth_hostname(const struct auth *auth)
@@ -206,7 +206,8 @@ static const char *normalise_name(struct auth *auth, struct slice name, struct a
     return arena_str(a, slice_sub(name, 0, NAME_MAX_));
 }
 
-static const struct directory_account nobody = {.login = "", .hash = "", .scram = ""};
+static const struct directory_account nobody = {
+    .login = "", .hash = "", .scram = "", .scram_sha1 = ""};
 
 int attempt_begin(struct attempt *t, struct auth *auth, enum auth_service service,
                   const struct session_peer *peer, struct slice name, int64_t *ret_not_before,
@@ -274,7 +275,9 @@ static void cache_key(struct attempt *t, struct slice password, uint8_t ret[stat
 /* 0 it fits, -ERR_AUTH, -ERR_UNAVAILABLE. */
 static int compare(struct attempt *t, struct slice password, struct error *err)
 {
-    const char *hash = *t->account.hash ? t->account.hash : t->account.scram;
+    const char *hash = *t->account.hash    ? t->account.hash
+                       : *t->account.scram ? t->account.scram
+                                           : t->account.scram_sha1;
     bool real = t->usable && *hash;
     int r = password_gate_enter(t->auth->gate);
 
@@ -309,32 +312,30 @@ int attempt_password(struct attempt *t, struct slice password, struct auth_user 
 
 /* A verifier that no password fits: its keys are hashes of nothing that anybody has. Its salt is
  * the same each time and on each node, or the difference would show who is there. */
-static void fake_scram(struct attempt *t, struct buf *out)
+static void fake_scram(struct attempt *t, enum scram_hash hash, struct buf *out)
 {
     static const char *const parts[] = {"salt", "stored", "server"};
     uint8_t bytes[3][SHA256_SIZE];
 
     for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
-        const char *text = arena_printf(&t->arena, "%s %s", parts[i], t->name);
+        const char *text = arena_printf(&t->arena, "%s%s %s", parts[i],
+                                        hash == SCRAM_SHA256 ? "" : "-sha1", t->name);
 
         digest_hmac_sha256(slice_of(t->auth->fake_secret, sizeof t->auth->fake_secret),
                            slice_str(text), bytes[i]);
     }
-    buf_printf(out, "SCRAM-SHA-256$%u:", t->auth->options.cost.scram_iterations);
-    base64_encode(out, slice_of(bytes[0], SALT_SIZE));
-    buf_add_byte(out, '$');
-    base64_encode(out, slice_of(bytes[1], SHA256_SIZE));
-    buf_add_byte(out, ':');
-    base64_encode(out, slice_of(bytes[2], SHA256_SIZE));
+    password_scram_write(hash, password_scram_iterations(&t->auth->options.cost, hash),
+                         slice_of(bytes[0], SALT_SIZE), bytes[1], bytes[2], out);
 }
 
-const char *attempt_scram(struct attempt *t)
+const char *attempt_scram(struct attempt *t, enum scram_hash hash)
 {
     CLEANUP(buf_done) struct buf fake = buf_make(PASSWORD_HASH_MAX);
+    const char *own = hash == SCRAM_SHA1 ? t->account.scram_sha1 : t->account.scram;
 
     /* Made in any case: its time must not tell either. */
-    fake_scram(t, &fake);
-    return *t->account.scram ? t->account.scram : arena_str(&t->arena, buf_slice(&fake));
+    fake_scram(t, hash, &fake);
+    return *own ? own : arena_str(&t->arena, buf_slice(&fake));
 }
 
 int auth_login(struct auth *auth, enum auth_service service, const struct session_peer *peer,

@@ -33,9 +33,10 @@ int attempt_password(struct attempt *t, struct slice password, struct auth_user 
                      int64_t *ret_not_before, struct error *err) MUST_USE;
 
 /* The SCRAM verifier of the attempt: its own, or one that looks like it and fits no password. */
-const char *attempt_scram(struct attempt *t);
+const char *attempt_scram(struct attempt *t, enum scram_hash hash);
 
-bool auth_has_scram(const struct auth *auth);
+/* Are verifiers of this sort made here? Else the mechanism is not offered. */
+bool auth_has_scram(const struct auth *auth, enum scram_hash hash);
 const char *auth_hostname(const struct auth *auth);
-/* Starts libsasl2 once per process. True: it has SCRAM-SHA-256. (sasl.c) */
+/* Starts libsasl2 once per process. True: it has SCRAM. (sasl.c) */
 bool sasl_library_ready(void);

@@ -5,6 +5,7 @@
 #include <crypt.h>
 #include <errno.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,7 +19,6 @@
 
 #define SALT_SIZE        16
 #define ARGON2_HASH_SIZE 32
-#define SCRAM_PREFIX     "SCRAM-SHA-256$"
 /* Of hashes made elsewhere: what one login may cost us at most. */
 #define ARGON2_MEMORY_MAX    4194304u /* KiB */
 #define ARGON2_PASSES_MAX    100u
@@ -159,42 +159,79 @@ int password_hash(struct slice password, const struct password_cost *cost, struc
     return argon2id(buf_slice(&prepared), cost, out, err);
 }
 
+/* ---- SCRAM ---- */
+
+static const struct {
+    const char *name;
+    const EVP_MD *(*md)(void);
+    size_t size;
+} scram_hashes[SCRAM_HASHES] = {
+    [SCRAM_SHA256] = {"SCRAM-SHA-256", EVP_sha256, SHA256_SIZE},
+    [SCRAM_SHA1] = {"SCRAM-SHA-1", EVP_sha1, 20},
+};
+
+const char *password_scram_name(enum scram_hash hash)
+{
+    return scram_hashes[hash].name;
+}
+
+uint32_t password_scram_iterations(const struct password_cost *cost, enum scram_hash hash)
+{
+    return hash == SCRAM_SHA1 ? cost->scram_sha1_iterations : cost->scram_iterations;
+}
+
 struct scram_keys {
     uint8_t stored[SHA256_SIZE], server[SHA256_SIZE];
 };
 
+static void scram_hmac(enum scram_hash hash, const uint8_t *key, struct slice text, uint8_t *ret)
+{
+    if (!HMAC(scram_hashes[hash].md(), key, (int)scram_hashes[hash].size, text.p, text.n, ret,
+              NULL))
+        abort();
+}
+
 /* RFC 5802 section 3. */
-static void scram_keys(struct slice prepared, struct slice salt, uint32_t iterations,
-                       struct scram_keys *ret)
+static void scram_keys(struct slice prepared, enum scram_hash hash, struct slice salt,
+                       uint32_t iterations, struct scram_keys *ret)
 {
     uint8_t salted[SHA256_SIZE], client[SHA256_SIZE];
+    const EVP_MD *md = scram_hashes[hash].md();
 
     if (PKCS5_PBKDF2_HMAC((const char *)prepared.p, (int)prepared.n, salt.p, (int)salt.n,
-                          (int)iterations, EVP_sha256(), sizeof salted, salted) != 1)
+                          (int)iterations, md, (int)scram_hashes[hash].size, salted) != 1)
         abort();
-    digest_hmac_sha256(slice_of(salted, sizeof salted), S("Client Key"), client);
-    digest_sha256(slice_of(client, sizeof client), ret->stored);
-    digest_hmac_sha256(slice_of(salted, sizeof salted), S("Server Key"), ret->server);
+    scram_hmac(hash, salted, S("Client Key"), client);
+    if (EVP_Digest(client, scram_hashes[hash].size, ret->stored, NULL, md, NULL) != 1)
+        abort();
+    scram_hmac(hash, salted, S("Server Key"), ret->server);
     secret_wipe(salted, sizeof salted);
     secret_wipe(client, sizeof client);
 }
 
-void password_scram_salted(struct slice prepared, struct slice salt, uint32_t iterations,
-                           struct buf *out)
+void password_scram_write(enum scram_hash hash, uint32_t iterations, struct slice salt,
+                          const uint8_t *stored, const uint8_t *server, struct buf *out)
+{
+    buf_printf(out, "%s$%u:", scram_hashes[hash].name, iterations);
+    base64_encode(out, salt);
+    buf_add_byte(out, '$');
+    base64_encode(out, slice_of(stored, scram_hashes[hash].size));
+    buf_add_byte(out, ':');
+    base64_encode(out, slice_of(server, scram_hashes[hash].size));
+}
+
+void password_scram_salted(struct slice prepared, enum scram_hash hash, struct slice salt,
+                           uint32_t iterations, struct buf *out)
 {
     struct scram_keys keys;
 
-    scram_keys(prepared, salt, iterations, &keys);
-    buf_printf(out, SCRAM_PREFIX "%u:", iterations);
-    base64_encode(out, salt);
-    buf_add_byte(out, '$');
-    base64_encode(out, slice_of(keys.stored, sizeof keys.stored));
-    buf_add_byte(out, ':');
-    base64_encode(out, slice_of(keys.server, sizeof keys.server));
+    scram_keys(prepared, hash, salt, iterations, &keys);
+    password_scram_write(hash, iterations, salt, keys.stored, keys.server, out);
     secret_wipe(&keys, sizeof keys);
 }
 
-int password_scram(struct slice password, uint32_t iterations, struct buf *out, struct error *err)
+int password_scram(struct slice password, enum scram_hash hash, uint32_t iterations,
+                   struct buf *out, struct error *err)
 {
     CLEANUP(wipe_done) struct buf prepared = buf_make(PASSWORD_MAX * 64);
     uint8_t salt[SALT_SIZE];
@@ -205,8 +242,21 @@ int password_scram(struct slice password, uint32_t iterations, struct buf *out, 
         return r;
     }
     random_bytes(salt, sizeof salt);
-    password_scram_salted(buf_slice(&prepared), slice_of(salt, sizeof salt), iterations, out);
+    password_scram_salted(buf_slice(&prepared), hash, slice_of(salt, sizeof salt), iterations, out);
     return 0;
+}
+
+bool password_scram_kind(const char *text, enum scram_hash *ret)
+{
+    for (enum scram_hash h = 0; h < SCRAM_HASHES; h++) {
+        size_t n = strlen(scram_hashes[h].name);
+
+        if (strncmp(text, scram_hashes[h].name, n) == 0 && text[n] == '$') {
+            *ret = h;
+            return true;
+        }
+    }
+    return false;
 }
 
 /* ---- taking verifiers apart ---- */
@@ -223,28 +273,28 @@ static bool cut(struct slice *rest, uint8_t byte, struct slice *ret)
     return true;
 }
 
-static bool decode_key(struct slice text, uint8_t ret[static SHA256_SIZE])
+static bool decode_key(struct slice text, size_t size, uint8_t ret[static SHA256_SIZE])
 {
     CLEANUP(buf_done) struct buf key = buf_make(64);
 
-    if (base64_decode(&key, text) < 0 || key.n != SHA256_SIZE)
+    if (base64_decode(&key, text) < 0 || key.n != size)
         return false;
-    memcpy(ret, key.p, SHA256_SIZE);
+    memcpy(ret, key.p, size);
     return true;
 }
 
-static bool scram_parse(const char *verifier, uint64_t *iterations, struct buf *salt,
-                        struct scram_keys *keys)
+static bool scram_parse(const char *verifier, enum scram_hash *hash, uint64_t *iterations,
+                        struct buf *salt, struct scram_keys *keys)
 {
-    struct slice rest = slice_str(verifier), number, salt_text, stored;
+    struct slice rest = slice_str(verifier), name, number, salt_text, stored;
 
-    if (!slice_starts(rest, S(SCRAM_PREFIX)))
+    if (!password_scram_kind(verifier, hash))
         return false;
-    rest = slice_skip(rest, strlen(SCRAM_PREFIX));
-    return cut(&rest, ':', &number) && cut(&rest, '$', &salt_text) && cut(&rest, ':', &stored) &&
-           slice_to_u64(number, SCRAM_ITERATIONS_MAX, iterations) && *iterations > 0 &&
-           base64_decode(salt, salt_text) == 0 && salt->n > 0 && decode_key(stored, keys->stored) &&
-           decode_key(rest, keys->server);
+    return cut(&rest, '$', &name) && cut(&rest, ':', &number) && cut(&rest, '$', &salt_text) &&
+           cut(&rest, ':', &stored) && slice_to_u64(number, SCRAM_ITERATIONS_MAX, iterations) &&
+           *iterations > 0 && base64_decode(salt, salt_text) == 0 && salt->n > 0 &&
+           decode_key(stored, scram_hashes[*hash].size, keys->stored) &&
+           decode_key(rest, scram_hashes[*hash].size, keys->server);
 }
 
 static bool argon2_parse(const char *hash)
@@ -266,10 +316,18 @@ enum kind { KIND_NONE, KIND_ARGON2ID, KIND_ARGON2I, KIND_CRYPT, KIND_SCRAM };
 static const struct {
     const char *prefix;
     enum kind kind;
-} kinds[] = {{"$argon2id$", KIND_ARGON2ID}, {"$argon2i$", KIND_ARGON2I}, {"$y$", KIND_CRYPT},
-             {"$gy$", KIND_CRYPT},          {"$7$", KIND_CRYPT},         {"$2a$", KIND_CRYPT},
-             {"$2b$", KIND_CRYPT},          {"$2y$", KIND_CRYPT},        {"$6$", KIND_CRYPT},
-             {"$5$", KIND_CRYPT},           {SCRAM_PREFIX, KIND_SCRAM}};
+} kinds[] = {{"$argon2id$", KIND_ARGON2ID},
+             {"$argon2i$", KIND_ARGON2I},
+             {"$y$", KIND_CRYPT},
+             {"$gy$", KIND_CRYPT},
+             {"$7$", KIND_CRYPT},
+             {"$2a$", KIND_CRYPT},
+             {"$2b$", KIND_CRYPT},
+             {"$2y$", KIND_CRYPT},
+             {"$6$", KIND_CRYPT},
+             {"$5$", KIND_CRYPT},
+             {"SCRAM-SHA-256$", KIND_SCRAM},
+             {"SCRAM-SHA-1$", KIND_SCRAM}};
 
 /* Without the "{SCHEME}" in front. */
 static const char *bare(const char *hash)
@@ -291,13 +349,15 @@ static int verify_scram(struct slice password, const char *verifier)
 {
     CLEANUP(buf_done) struct buf salt = buf_make(PASSWORD_HASH_MAX);
     struct scram_keys want, got;
+    enum scram_hash hash;
     uint64_t iterations;
     bool same;
 
-    if (!scram_parse(verifier, &iterations, &salt, &want))
+    if (!scram_parse(verifier, &hash, &iterations, &salt, &want))
         return -ERR_INVALID;
-    scram_keys(password, buf_slice(&salt), (uint32_t)iterations, &got);
-    same = secret_eq(slice_of(want.stored, SHA256_SIZE), slice_of(got.stored, SHA256_SIZE));
+    scram_keys(password, hash, buf_slice(&salt), (uint32_t)iterations, &got);
+    same = secret_eq(slice_of(want.stored, scram_hashes[hash].size),
+                     slice_of(got.stored, scram_hashes[hash].size));
     secret_wipe(&got, sizeof got);
     return same ? 0 : -ERR_AUTH;
 }
@@ -371,6 +431,7 @@ static bool crypt_form(const char *hash)
 bool password_hash_known(const char *hash)
 {
     CLEANUP(buf_done) struct buf salt = buf_make(PASSWORD_HASH_MAX);
+    enum scram_hash scram_hash;
     struct scram_keys keys;
     uint64_t iterations;
 
@@ -384,7 +445,7 @@ bool password_hash_known(const char *hash)
     case KIND_CRYPT:
         return crypt_form(hash);
     case KIND_SCRAM:
-        return scram_parse(hash, &iterations, &salt, &keys);
+        return scram_parse(hash, &scram_hash, &iterations, &salt, &keys);
     case KIND_NONE:
         break;
     }

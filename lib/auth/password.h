@@ -3,9 +3,10 @@
  *
  * Passwords are prepared by SASLprep (RFC 4013) before anything is made of them or compared with
  * them; where a prepared one does not fit a ready hash from elsewhere, its raw bytes are tried.
- * Two things are stored of a password: a slow hash for logins that show it to us, and a SCRAM
- * verifier (RFC 5803) for those that do not. Who steals both attacks the weaker one: the number of
- * SCRAM iterations matters as much as the cost of the hash.
+ * Two sorts of things are stored of a password: a slow hash for logins that show it to us, and
+ * SCRAM verifiers (RFC 5803) for those that do not, one for each hash function that SCRAM is
+ * offered with. Who steals all attacks the weakest one: the number of SCRAM iterations matters as
+ * much as the cost of the hash.
  *
  * Nothing here blocks but password_gate; nothing keeps state; passwords are wiped after use.
  */
@@ -26,9 +27,18 @@ struct password_cost {
     enum password_scheme scheme;
     uint32_t argon2_memory; /* KiB */
     uint32_t argon2_passes;
-    uint32_t yescrypt_cost;    /* 1-11 */
-    uint32_t scram_iterations; /* 0: make no verifier; else 4096-65536 */
+    uint32_t yescrypt_cost;         /* 1-11 */
+    uint32_t scram_iterations;      /* SHA-256; 0: make no verifier; else 4096-65536 */
+    uint32_t scram_sha1_iterations; /* likewise */
 };
+
+/* The hash functions of SCRAM. */
+enum scram_hash { SCRAM_SHA256, SCRAM_SHA1, SCRAM_HASHES };
+
+/* "SCRAM-SHA-256", "SCRAM-SHA-1" */
+const char *password_scram_name(enum scram_hash hash);
+/* Iterations of new verifiers; 0: none are made. */
+uint32_t password_scram_iterations(const struct password_cost *cost, enum scram_hash hash);
 
 /* RFC 4013 by ICU; the prepared name or password is appended. Code points that Unicode 3.2 did not
  * know are let through (people use emoji in passwords, and stringprep leaves them as they are).
@@ -40,14 +50,19 @@ int password_prepare(struct slice in, struct buf *out, struct error *err) MUST_U
 int password_hash(struct slice password, const struct password_cost *cost, struct buf *out,
                   struct error *err) MUST_USE;
 /* A new "SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey". Same ladder. */
-int password_scram(struct slice password, uint32_t iterations, struct buf *out,
-                   struct error *err) MUST_USE;
-/* The same with a given salt: for tests and for fake verifiers. `prepared` is SASLprep'd. */
-void password_scram_salted(struct slice prepared, struct slice salt, uint32_t iterations,
-                           struct buf *out);
+int password_scram(struct slice password, enum scram_hash hash, uint32_t iterations,
+                   struct buf *out, struct error *err) MUST_USE;
+/* The same with a given salt: for tests. `prepared` is SASLprep'd. */
+void password_scram_salted(struct slice prepared, enum scram_hash hash, struct slice salt,
+                           uint32_t iterations, struct buf *out);
+/* Puts a verifier together; the keys have the size of the hash (SHA256_SIZE bytes are there). */
+void password_scram_write(enum scram_hash hash, uint32_t iterations, struct slice salt,
+                          const uint8_t *stored, const uint8_t *server, struct buf *out);
+/* Of which sort is this verifier? False: it is none. */
+bool password_scram_kind(const char *text, enum scram_hash *ret);
 
 /* Does the password fit? 0; -ERR_AUTH no; -ERR_INVALID the hash is of no kind we know. Hashes:
- * $argon2id$ $argon2i$ $y$ $gy$ $7$ (scrypt) $2a$ $2b$ $2y$ $6$ $5$, and SCRAM-SHA-256$ verifiers;
+ * $argon2id$ $argon2i$ $y$ $gy$ $7$ (scrypt) $2a$ $2b$ $2y$ $6$ $5$, and verifiers of SCRAM;
  * a leading "{SCHEME}" as Dovecot writes it is skipped. */
 int password_verify(struct slice password, const char *hash) MUST_USE;
 /* Is it a hash that password_verify knows? (Ready hashes are checked before they are stored. $1$

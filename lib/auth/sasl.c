@@ -36,13 +36,30 @@
 typedef int (*any_callback)(void);
 #define CALLBACK(fn) ((any_callback)(void (*)(void))(fn))
 
-enum mechanism { SCRAM_SHA_256_PLUS, SCRAM_SHA_256, PLAIN, LOGIN, MECHANISMS };
+enum mechanism {
+    SCRAM_SHA_256_PLUS,
+    SCRAM_SHA_256,
+    SCRAM_SHA_1_PLUS,
+    SCRAM_SHA_1,
+    PLAIN,
+    LOGIN,
+    MECHANISMS
+};
 
-static const char *const mechanisms[MECHANISMS] = {
-    [SCRAM_SHA_256_PLUS] = "SCRAM-SHA-256-PLUS",
-    [SCRAM_SHA_256] = "SCRAM-SHA-256",
-    [PLAIN] = "PLAIN",
-    [LOGIN] = "LOGIN",
+enum family { FAMILY_SCRAM, FAMILY_PLAIN, FAMILY_LOGIN };
+
+static const struct {
+    const char *name;
+    enum family family;
+    enum scram_hash hash;
+    bool plus; /* with channel binding */
+} mechanisms[MECHANISMS] = {
+    [SCRAM_SHA_256_PLUS] = {"SCRAM-SHA-256-PLUS", FAMILY_SCRAM, SCRAM_SHA256, true},
+    [SCRAM_SHA_256] = {"SCRAM-SHA-256", FAMILY_SCRAM, SCRAM_SHA256, false},
+    [SCRAM_SHA_1_PLUS] = {"SCRAM-SHA-1-PLUS", FAMILY_SCRAM, SCRAM_SHA1, true},
+    [SCRAM_SHA_1] = {"SCRAM-SHA-1", FAMILY_SCRAM, SCRAM_SHA1, false},
+    [PLAIN] = {"PLAIN", FAMILY_PLAIN, 0, false},
+    [LOGIN] = {"LOGIN", FAMILY_LOGIN, 0, false},
 };
 
 enum state {
@@ -78,7 +95,7 @@ static int getopt_answer(void *context, const char *plugin, const char *option, 
 {
     static const struct {
         const char *option, *value;
-    } options[] = {{"mech_list", "SCRAM-SHA-256 PLAIN"},
+    } options[] = {{"mech_list", "SCRAM-SHA-256 SCRAM-SHA-1 PLAIN"},
                    {"pwcheck_method", "none"},
                    {"auxprop_plugin", "eider"},
                    {"log_level", "0"}};
@@ -171,7 +188,7 @@ static int lookup(void *glob_context, sasl_server_params_t *params, unsigned fla
             continue;
         if (find_user(x, slice_of(user, ulen)) < 0)
             return SASL_FAIL;
-        verifier = attempt_scram(&x->attempt);
+        verifier = attempt_scram(&x->attempt, mechanisms[x->mechanism].hash);
         params->utils->prop_set(params->propctx, asked->name, verifier, -1);
     }
     return SASL_OK;
@@ -231,7 +248,7 @@ static bool offers_scram(void)
         return false;
     /* No binding is set here: see the top. */
     yes = sasl_listmech(conn, NULL, "", " ", "", &list, NULL, NULL) == SASL_OK &&
-          strstr(list, "SCRAM-SHA-256");
+          strstr(list, "SCRAM-SHA-256") && strstr(list, "SCRAM-SHA-1");
     sasl_dispose(&conn);
     return yes;
 }
@@ -263,19 +280,15 @@ bool sasl_library_ready(void)
 
 static bool has_binding(const struct session_peer *peer)
 {
-    return peer->has_cb_exporter || peer->cb_end_point_n > 0;
+    return peer->has_cb_exporter || peer->cb_end_point_n > 0 || peer->cb_unique_n > 0;
 }
 
 static bool offered(const struct auth *auth, const struct session_peer *peer, enum mechanism m)
 {
-    switch (m) {
-    case SCRAM_SHA_256_PLUS:
-        return auth_has_scram(auth) && has_binding(peer);
-    case SCRAM_SHA_256:
-        return auth_has_scram(auth);
-    default:
-        return auth_plaintext_allowed(auth, peer);
-    }
+    if (mechanisms[m].family == FAMILY_SCRAM)
+        return auth_has_scram(auth, mechanisms[m].hash) &&
+               (!mechanisms[m].plus || has_binding(peer));
+    return auth_plaintext_allowed(auth, peer);
 }
 
 size_t sasl_mechanisms(const struct auth *auth, const struct session_peer *peer,
@@ -285,7 +298,7 @@ size_t sasl_mechanisms(const struct auth *auth, const struct session_peer *peer,
 
     for (enum mechanism m = 0; m < MECHANISMS; m++)
         if (offered(auth, peer, m))
-            ret[n++] = mechanisms[m];
+            ret[n++] = mechanisms[m].name;
     return n;
 }
 
@@ -346,11 +359,35 @@ static int start_library(struct sasl_exchange *x, const char *mechanism, struct 
     return 1;
 }
 
+/* `first` begins with the name of a type. False: this connection has none of it. */
+static bool find_binding(const struct session_peer *peer, struct slice first,
+                         sasl_channel_binding_t *ret)
+{
+    const struct {
+        const char *name;
+        const uint8_t *data;
+        size_t n;
+    } all[] = {
+        {"tls-exporter", peer->cb_exporter, peer->has_cb_exporter ? sizeof peer->cb_exporter : 0},
+        {"tls-server-end-point", peer->cb_end_point, peer->cb_end_point_n},
+        {"tls-unique", peer->cb_unique, peer->cb_unique_n},
+    };
+    ssize_t end = slice_find(first, ',');
+    struct slice type = slice_sub(first, 0, end < 0 ? 0 : (size_t)end);
+
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        if (all[i].n && slice_eq(type, slice_str(all[i].name))) {
+            *ret = (sasl_channel_binding_t){all[i].name, 0, all[i].n, all[i].data};
+            return true;
+        }
+    return false;
+}
+
 /* RFC 5802 section 6: the first letters of the client's first message say what it thinks of
  * channel binding. Chooses what libsasl2 is given, and refuses what does not go together. */
 static int choose_binding(struct sasl_exchange *x, struct slice first, struct error *err)
 {
-    bool plus = x->mechanism == SCRAM_SHA_256_PLUS;
+    bool plus = mechanisms[x->mechanism].plus;
 
     if (plus != slice_starts(first, S("p=")))
         return error_set(err, ERR_INVALID, "the mechanism and its channel binding do not agree");
@@ -360,13 +397,7 @@ static int choose_binding(struct sasl_exchange *x, struct slice first, struct er
         return error_set(err, ERR_AUTH, "somebody hides the channel binding from the client");
     if (!plus)
         return 0;
-    if (slice_starts(first, S("p=tls-exporter,")) && x->peer.has_cb_exporter)
-        x->binding = (sasl_channel_binding_t){"tls-exporter", 0, sizeof x->peer.cb_exporter,
-                                              x->peer.cb_exporter};
-    else if (slice_starts(first, S("p=tls-server-end-point,")) && x->peer.cb_end_point_n)
-        x->binding = (sasl_channel_binding_t){"tls-server-end-point", 0, x->peer.cb_end_point_n,
-                                              x->peer.cb_end_point};
-    else
+    if (!find_binding(&x->peer, slice_skip(first, 2), &x->binding))
         return error_set(err, ERR_INVALID, "there is no channel binding of that type");
     return 0;
 }
@@ -387,7 +418,8 @@ static int scram_first(struct sasl_exchange *x, struct slice first, struct buf *
 
     if (r == 0)
         r = choose_binding(x, first, err);
-    return r < 0 ? ended(x, r) : start_library(x, mechanisms[x->mechanism], first, challenge, err);
+    return r < 0 ? ended(x, r)
+                 : start_library(x, mechanisms[x->mechanism].name, first, challenge, err);
 }
 
 static int scram_final(struct sasl_exchange *x, struct slice response, struct buf *challenge,
@@ -429,7 +461,7 @@ static int plain_first(struct sasl_exchange *x, struct slice response, struct bu
 
     if (r < 0)
         return ended(x, r);
-    r = start_library(x, mechanisms[PLAIN], response, challenge, err);
+    r = start_library(x, mechanisms[PLAIN].name, response, challenge, err);
     return r > 0 ? ended(x, error_set(err, ERR_INVALID, "the client's message is malformed")) : r;
 }
 
@@ -449,6 +481,13 @@ static int login_password(struct sasl_exchange *x, struct slice password, struct
     return settle(x, SASL_OK, err);
 }
 
+static int (*const first_steps[])(struct sasl_exchange *x, struct slice response,
+                                  struct buf *challenge, struct error *err) = {
+    [FAMILY_SCRAM] = scram_first,
+    [FAMILY_PLAIN] = plain_first,
+    [FAMILY_LOGIN] = login_first,
+};
+
 static int step(struct sasl_exchange *x, struct slice response, struct buf *challenge,
                 struct error *err)
 {
@@ -457,9 +496,7 @@ static int step(struct sasl_exchange *x, struct slice response, struct buf *chal
                                   SASL_RESPONSE_MAX));
     switch (x->state) {
     case WANTS_FIRST:
-        return x->mechanism == PLAIN   ? plain_first(x, response, challenge, err)
-               : x->mechanism == LOGIN ? login_first(x, response, challenge, err)
-                                       : scram_first(x, response, challenge, err);
+        return first_steps[mechanisms[x->mechanism].family](x, response, challenge, err);
     case WANTS_PASSWORD:
         return login_password(x, response, err);
     case WANTS_FINAL:
@@ -499,7 +536,7 @@ int sasl_start(struct auth *auth, enum auth_service service, struct slice mechan
     *ret = NULL;
     *ret_not_before = 0;
     buf_reset(challenge, SASL_RESPONSE_MAX);
-    while (m < MECHANISMS && !slice_ieq(mechanism, slice_str(mechanisms[m])))
+    while (m < MECHANISMS && !slice_ieq(mechanism, slice_str(mechanisms[m].name)))
         m++;
     if (m == MECHANISMS || !offered(auth, peer, m))
         return error_set(err, ERR_NOTFOUND, "the mechanism is not available");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* sasl: the server's side of SASL (RFC 4422) without I/O: PLAIN (RFC 4616), LOGIN, SCRAM-SHA-256
- * and SCRAM-SHA-256-PLUS (RFC 7677, 5802; bindings tls-exporter and tls-server-end-point).
+ * and SCRAM-SHA-1, each also -PLUS (RFC 7677, 5802; bindings tls-exporter, tls-server-end-point,
+ * and tls-unique under TLS 1.2).
  *
  *   r = sasl_start(auth, service, mechanism, &peer, initial or NULL, &x, &challenge, ...);
  *   while (r == 1) { send challenge; read response; r = sasl_step(x, response, &challenge, ...); }
@@ -20,7 +21,7 @@
 
 struct sasl_exchange;
 
-#define SASL_MECHANISMS_MAX 4
+#define SASL_MECHANISMS_MAX 9
 #define SASL_RESPONSE_MAX   4096 /* raw bytes; a longer one is -ERR_LIMIT */
 
 /* What this client may use now, best first ("SCRAM-SHA-256-PLUS", ...), for CAPABILITY, EHLO and

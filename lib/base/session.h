@@ -57,6 +57,8 @@ struct session_peer {
     bool has_cb_exporter;
     uint8_t cb_end_point[64]; /* RFC 5929 tls-server-end-point: hash of our certificate */
     uint8_t cb_end_point_n;   /* its length, 0: none */
+    uint8_t cb_unique[64];    /* RFC 5929 tls-unique; TLS 1.2 with extended master secret only */
+    uint8_t cb_unique_n;      /* its length, 0: none */
 };
 
 struct session;

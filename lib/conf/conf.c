@@ -174,9 +174,12 @@ static int finish_names(struct conf *c, struct error *err)
     if (d && (byte_is_alpha((uint8_t)d) || byte_is_digit((uint8_t)d) || strchr("@\". ", d)))
         return error_set(err, ERR_INVALID, "%s: delivery.delimiter: '%c' cannot be one", c->file,
                          d);
-    if (c->auth.scram_iterations != 0 && c->auth.scram_iterations < 4096)
-        return error_set(err, ERR_INVALID,
-                         "%s: auth.scram_iterations: 0, or 4096 to 65536, is allowed", c->file);
+    if ((c->auth.scram_iterations != 0 && c->auth.scram_iterations < 4096) ||
+        (c->auth.scram_sha1_iterations != 0 && c->auth.scram_sha1_iterations < 4096))
+        return error_set(
+            err, ERR_INVALID,
+            "%s: auth.scram_iterations, scram_sha1_iterations: 0, or 4096 to 65536, is allowed",
+            c->file);
     return 0;
 }
 

@@ -95,8 +95,9 @@ struct conf {
         unsigned argon2_passes;
         unsigned yescrypt_cost;    /* 1-11, crypt(5) */
         unsigned scram_iterations; /* for new passwords */
-        unsigned hash_threads;     /* password hashes computed at once; never 0 after loading */
-        int64_t cache_ttl;         /* ms; 0: no login cache */
+        unsigned scram_sha1_iterations;
+        unsigned hash_threads; /* password hashes computed at once; never 0 after loading */
+        int64_t cache_ttl;     /* ms; 0: no login cache */
         unsigned cache_entries;
         int64_t failure_delay;     /* ms, after the first failure; doubles up to ... */
         int64_t failure_delay_max; /* ms */

@@ -148,6 +148,10 @@ const struct conf_row conf_rows[] = {
      .help = "Iterations of the SCRAM-SHA-256 verifier that is made with every new password; 0: "
              "make none, so that the account cannot log in by SCRAM; else 4096 at least. Clients "
              "pay for them at every login; many refuse more than 65536."},
+    {"auth.scram_sha1_iterations", CONF_UINT, AT(auth.scram_sha1_iterations), "60000", .max = 65536,
+     .help = "The same for SCRAM-SHA-1, which some clients have and SCRAM-SHA-256 not. (One of its "
+             "iterations costs half as much, so there are twice as many: what is stored of a "
+             "password is as strong as its weakest part.) 0: SCRAM-SHA-1 is not offered."},
     {"auth.hash_threads", CONF_UINT, AT(auth.hash_threads), "0", .max = 256,
      .help = "Password hashes computed at once; 0: one for each core."},
     {"auth.cache_ttl", CONF_DURATION, AT(auth.cache_ttl), "\"10m\"", .max = DAY,

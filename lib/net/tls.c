@@ -279,6 +279,24 @@ static void fill_end_point(SSL *ssl, struct session_peer *peer)
         peer->cb_end_point_n = (uint8_t)n;
 }
 
+/* RFC 5929, 3.1: "the first TLS Finished message sent [...] in the most recent TLS handshake": the
+ * client's, or, where a session is resumed, ours. Without the extended master secret somebody
+ * between two connections can make it the same on both (RFC 7627), and TLS 1.3 has none (RFC 9266).
+ */
+static void fill_unique(SSL *ssl, struct session_peer *peer)
+{
+    size_t n;
+
+    peer->cb_unique_n = 0;
+    if (SSL_version(ssl) >= TLS1_3_VERSION || SSL_get_extms_support(ssl) != 1)
+        return;
+    n = SSL_session_reused(ssl)
+            ? SSL_get_finished(ssl, peer->cb_unique, sizeof peer->cb_unique)
+            : SSL_get_peer_finished(ssl, peer->cb_unique, sizeof peer->cb_unique);
+    if (n <= sizeof peer->cb_unique)
+        peer->cb_unique_n = (uint8_t)n;
+}
+
 void tls_fill_peer(SSL *ssl, struct session_peer *peer)
 {
     static const char label[] = "EXPORTER-Channel-Binding";
@@ -294,5 +312,6 @@ void tls_fill_peer(SSL *ssl, struct session_peer *peer)
         SSL_export_keying_material(ssl, peer->cb_exporter, sizeof peer->cb_exporter, label,
                                    sizeof label - 1, NULL, 0, 0) == 1;
     fill_end_point(ssl, peer);
+    fill_unique(ssl, peer);
     ERR_clear_error();
 }

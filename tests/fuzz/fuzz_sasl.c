@@ -26,7 +26,7 @@ static struct auth *make_auth(void)
         abort();
     d = directory_new(store, &names);
     if (password_hash(S("correct horse battery"), &options.cost, &hash, NULL) < 0 ||
-        password_scram(S("correct horse battery"), 4096, &scram, NULL) < 0)
+        password_scram(S("correct horse battery"), SCRAM_SHA256, 4096, &scram, NULL) < 0)
         abort();
     joe.hash = buf_cstr(&hash);
     joe.scram = buf_cstr(&scram);

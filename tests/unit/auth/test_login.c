@@ -183,7 +183,7 @@ Test(login, verifiers_alone_serve_too)
     struct directory_account wanted = {.login = "ann@b.org"};
     uint64_t id;
 
-    cr_assert(password_scram(S("pencil"), 4096, &scram, &err) == 0);
+    cr_assert(password_scram(S("pencil"), SCRAM_SHA256, 4096, &scram, &err) == 0);
     wanted.scram = buf_cstr(&scram);
     cr_assert(directory_account_add(d, &wanted, NULL, NULL, &id, &err) == 0);
     cr_expect(login("ann", "pencil") == 0);

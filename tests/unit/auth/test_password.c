@@ -58,7 +58,7 @@ Test(password, what_is_made_fits_and_nothing_else_does)
 
             cost.scheme = (enum password_scheme)scheme;
             cr_assert(password_hash(slice_str(words[i]), &cost, &hash, NULL) == 0);
-            cr_assert(password_scram(slice_str(words[i]), 4096, &scram, NULL) == 0);
+            cr_assert(password_scram(slice_str(words[i]), SCRAM_SHA256, 4096, &scram, NULL) == 0);
             cr_expect(password_hash_known(buf_cstr(&hash)), "%s", buf_cstr(&hash));
             cr_expect(password_hash_known(buf_cstr(&scram)));
             cr_expect(password_verify(slice_str(words[i]), buf_cstr(&hash)) == 0);
@@ -138,10 +138,30 @@ Test(password, scram_verifier_of_rfc_7677)
     CLEANUP(buf_done) struct buf salt = buf_make(100), out = buf_make(1000);
 
     cr_assert(base64_decode(&salt, S("W22ZaJ0SNY7soEsUEjb6gQ==")) == 0);
-    password_scram_salted(S("pencil"), buf_slice(&salt), 4096, &out);
+    password_scram_salted(S("pencil"), SCRAM_SHA256, buf_slice(&salt), 4096, &out);
     cr_assert_str_eq(buf_cstr(&out),
                      "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcX"
                      "kuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=");
+}
+
+/* RFC 5802 section 5: the same user. The keys are those that its messages were made with. */
+Test(password, scram_verifier_of_rfc_5802)
+{
+    CLEANUP(buf_done) struct buf salt = buf_make(100), out = buf_make(1000);
+
+    cr_assert(base64_decode(&salt, S("QSXCR+Q6sek8bf92")) == 0);
+    password_scram_salted(S("pencil"), SCRAM_SHA1, buf_slice(&salt), 4096, &out);
+    cr_assert_str_eq(buf_cstr(&out),
+                     "SCRAM-SHA-1$4096:QSXCR+Q6sek8bf92$6dlGYMOdZcOPutkcNY8U2g7vK9Y="
+                     ":D+CSWLOshSulAsxiupA+qs2/fTE=");
+    cr_expect(password_hash_known(buf_cstr(&out)));
+    cr_expect(password_verify(S("pencil"), buf_cstr(&out)) == 0);
+    cr_expect(password_verify(S("pencils"), buf_cstr(&out)) == -ERR_AUTH);
+    cr_expect(
+        !password_hash_known("SCRAM-SHA-1$4096:QSXCR+Q6sek8bf92$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcX"
+                             "kuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU="),
+        "keys of another size");
+    cr_expect(!password_hash_known("SCRAM-SHA-512$4096:QSXCR+Q6sek8bf92$YQ==:YQ=="));
 }
 
 Test(password, too_long_is_a_limit)

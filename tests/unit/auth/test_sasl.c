@@ -25,13 +25,16 @@ static void add(const char *login, const char *password)
 {
     static const struct password_cost cost = {.argon2_memory = 64, .argon2_passes = 1};
     CLEANUP(buf_done) struct buf hash = buf_make(1000), scram = buf_make(1000);
+    CLEANUP(buf_done) struct buf sha1 = buf_make(1000);
     struct directory_account wanted = {.login = login};
     uint64_t id;
 
     cr_assert(password_hash(slice_str(password), &cost, &hash, &err) == 0);
-    cr_assert(password_scram(slice_str(password), 4096, &scram, &err) == 0);
+    cr_assert(password_scram(slice_str(password), SCRAM_SHA256, 4096, &scram, &err) == 0);
     wanted.hash = buf_cstr(&hash);
+    cr_assert(password_scram(slice_str(password), SCRAM_SHA1, 4096, &sha1, &err) == 0);
     wanted.scram = buf_cstr(&scram);
+    wanted.scram_sha1 = buf_cstr(&sha1);
     cr_assert(directory_account_add(d, &wanted, NULL, NULL, &id, &err) == 0, "%s", err.text);
 }
 
@@ -39,17 +42,23 @@ static void setup(void)
 {
     static const struct directory_options directory_options = {.delimiter = '+',
                                                                .default_domain = "b.org"};
-    static const struct auth_options options = {
-        .cost = {.argon2_memory = 64, .argon2_passes = 1, .scram_iterations = 4096},
-        .hash_threads = 2,
-        .failure_delay_ms = 1000,
-        .failure_delay_max_ms = 8000,
-        .hostname = "mx.b.org"};
+    static const struct auth_options options = {.cost = {.argon2_memory = 64,
+                                                         .argon2_passes = 1,
+                                                         .scram_iterations = 4096,
+                                                         .scram_sha1_iterations = 4096},
+                                                .hash_threads = 2,
+                                                .failure_delay_ms = 1000,
+                                                .failure_delay_max_ms = 8000,
+                                                .hostname = "mx.b.org"};
 
-    peer = (struct session_peer){
-        .remote = "192.0.2.1", .tls = true, .has_cb_exporter = true, .cb_end_point_n = 32};
+    peer = (struct session_peer){.remote = "192.0.2.1",
+                                 .tls = true,
+                                 .has_cb_exporter = true,
+                                 .cb_end_point_n = 32,
+                                 .cb_unique_n = 12};
     memset(peer.cb_exporter, 7, sizeof peer.cb_exporter);
     memset(peer.cb_end_point, 8, 32);
+    memset(peer.cb_unique, 9, 12);
     cr_assert(store_open("memory:", NULL, &store, &err) == 0);
     d = directory_new(store, &directory_options);
     cr_assert(directory_domain_add(d, S("b.org"), &err) == 0);
@@ -147,7 +156,7 @@ static int login_by(const char *mechanism, const struct client *c, bool initial)
 
 Test(sasl, every_mechanism_lets_the_right_one_in)
 {
-    static const char *const names[] = {"PLAIN", "LOGIN", "SCRAM-SHA-256"};
+    static const char *const names[] = {"PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-1"};
     static const struct client good[] = {
         {.authcid = "joe", .password = "secret"},
         {.authcid = "Joe@B.org", .password = "secret"},
@@ -192,6 +201,7 @@ Test(sasl, channel_binding)
 {
     struct slice exporter = slice_of(peer.cb_exporter, 32);
     struct slice end_point = slice_of(peer.cb_end_point, 32);
+    struct slice unique = slice_of(peer.cb_unique, 12);
     const struct {
         const char *type;
         struct slice data;
@@ -200,16 +210,19 @@ Test(sasl, channel_binding)
                  {"tls-server-end-point", end_point, 0},
                  {"tls-exporter", end_point, -ERR_AUTH},
                  {"tls-server-end-point", exporter, -ERR_AUTH},
-                 {"tls-unique", exporter, -ERR_INVALID}};
+                 {"tls-unique", unique, 0},
+                 {"tls-unique", exporter, -ERR_AUTH},
+                 {"tls-server-end", end_point, -ERR_INVALID}};
 
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+    for (size_t i = 0; i < 2 * ARRAY_LEN(cases); i++) {
+        size_t k = i / 2;
         struct client c = {.authcid = "joe",
                            .password = "secret",
-                           .binding_type = cases[i].type,
-                           .binding = cases[i].data};
-        int r = login_by("SCRAM-SHA-256-PLUS", &c, i % 2);
+                           .binding_type = cases[k].type,
+                           .binding = cases[k].data};
+        int r = login_by(i % 2 ? "SCRAM-SHA-256-PLUS" : "SCRAM-SHA-1-PLUS", &c, k % 2);
 
-        cr_expect(r == cases[i].want, "case %zu: %d %s", i, r, err.text);
+        cr_expect(r == cases[k].want, "case %zu: %d %s", i, r, err.text);
     }
     peer.has_cb_exporter = false;
     struct client c = {.authcid = "joe",
@@ -217,7 +230,7 @@ Test(sasl, channel_binding)
                        .binding_type = "tls-exporter",
                        .binding = exporter};
     cr_expect(login_by("SCRAM-SHA-256-PLUS", &c, true) == -ERR_INVALID);
-    peer.cb_end_point_n = 0;
+    peer.cb_end_point_n = peer.cb_unique_n = 0;
     cr_expect(login_by("SCRAM-SHA-256-PLUS", &c, true) == -ERR_NOTFOUND);
 }
 
@@ -243,7 +256,7 @@ Test(sasl, a_downgrade_is_noticed)
     cr_expect(first_message("SCRAM-SHA-256-PLUS", "y,,n=joe,r=abc", &x, &challenge) ==
               -ERR_INVALID);
     peer.has_cb_exporter = false;
-    peer.cb_end_point_n = 0;
+    peer.cb_end_point_n = peer.cb_unique_n = 0;
     cr_expect(first_message("SCRAM-SHA-256", "y,,n=joe,r=abc", &x, &challenge) == 1);
     sasl_free(x);
 }
@@ -351,7 +364,7 @@ Test(sasl, names_that_nobody_has_do_not_reach_the_library)
         buf_add_slice(&text, i ? S(",r=abc") : S("\0secret"));
         first = buf_slice(&text);
         peer.has_cb_exporter = false;
-        peer.cb_end_point_n = 0;
+        peer.cb_end_point_n = peer.cb_unique_n = 0;
         cr_expect(sasl_start(auth, AUTH_IMAP, slice_str(patterns[i]), &peer, &first, &x, &challenge,
                              &user, &not_before, &err) == -ERR_INVALID);
         cr_expect_str_eq(err.text, "the user name is too long");
@@ -417,17 +430,18 @@ Test(sasl, what_is_offered_depends_on_the_connection)
     struct sasl_exchange *x = NULL;
     CLEANUP(buf_done) struct buf challenge = buf_make(10000);
 
-    cr_expect(sasl_mechanisms(auth, &peer, names) == 4);
+    cr_expect(sasl_mechanisms(auth, &peer, names) == 6);
     cr_expect_str_eq(names[0], "SCRAM-SHA-256-PLUS");
     peer = (struct session_peer){.remote = "192.0.2.1"};
-    cr_expect(sasl_mechanisms(auth, &peer, names) == 1);
+    cr_expect(sasl_mechanisms(auth, &peer, names) == 2);
     cr_expect_str_eq(names[0], "SCRAM-SHA-256");
+    cr_expect_str_eq(names[1], "SCRAM-SHA-1");
     cr_expect(sasl_start(auth, AUTH_IMAP, S("plain"), &peer, NULL, &x, &challenge, &user,
                          &not_before, &err) == -ERR_NOTFOUND);
     cr_expect(sasl_start(auth, AUTH_IMAP, S("CRAM-MD5"), &peer, NULL, &x, &challenge, &user,
                          &not_before, &err) == -ERR_NOTFOUND);
     peer.trusted = true;
-    cr_expect(sasl_mechanisms(auth, &peer, names) == 3);
+    cr_expect(sasl_mechanisms(auth, &peer, names) == 4);
     cr_expect(sasl_start(auth, AUTH_IMAP, S("login"), &peer, NULL, &x, &challenge, &user,
                          &not_before, &err) == 1);
     cr_expect_str_eq(buf_cstr(&challenge), "Username:");

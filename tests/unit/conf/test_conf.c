@@ -116,6 +116,7 @@ Test(conf, mistakes_are_named_with_file_and_line)
         {"delivery = { delimiter = \"++\"; };", "longer than 1 bytes"},
         {"delivery = { delimiter = \"a\"; };", "cannot be one"},
         {"auth = { scram_iterations = 100; };", "0, or 4096 to 65536"},
+        {"auth = { scram_sha1_iterations = 4095; };", "0, or 4096 to 65536"},
         {"proxy = { networks = [ \"10.1.2.0/16\" ]; };", "is no network"},
         {"proxy = { networks = [ \"10.0.0.0/33\" ]; };", "is no network"},
         {"proxy = { networks = [ 5 ]; };", "is no network"},

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "lib/base/clock.h"
+#include "lib/base/codec.h"
 #include "lib/base/mem.h"
 
 struct line_session {
@@ -69,7 +70,9 @@ static void say_peer(struct session *s)
                p->remote_port, p->tls, p->trusted, p->tls_version, p->tls_sni);
     for (size_t i = 0; p->has_cb_exporter && i < sizeof p->cb_exporter; i++)
         buf_printf(&s->out, "%02x", p->cb_exporter[i]);
-    buf_printf(&s->out, " endpoint=%u\r\n", p->cb_end_point_n);
+    buf_printf(&s->out, " endpoint=%u unique=", p->cb_end_point_n);
+    hex_encode(&s->out, slice_of(p->cb_unique, p->cb_unique_n));
+    buf_add_str(&s->out, ".\r\n");
 }
 
 static void run_line(struct line_session *l, struct slice line)

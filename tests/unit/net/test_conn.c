@@ -326,6 +326,19 @@ Test(conn, starttls_without_a_certificate_closes)
     end(&f);
 }
 
+/* What the client takes for tls-unique: its own Finished message; none in TLS 1.3. */
+static void unique_of(const SSL *ssl, char ret[static 80])
+{
+    uint8_t bytes[32];
+    size_t n = SSL_version(ssl) >= TLS1_3_VERSION ? 0 : SSL_get_finished(ssl, bytes, sizeof bytes);
+    int at = sprintf(ret, "unique=");
+
+    cr_assert(n <= sizeof bytes && (n == 12 || SSL_version(ssl) >= TLS1_3_VERSION));
+    for (size_t i = 0; i < n; i++)
+        at += sprintf(ret + at, "%02x", bytes[i]);
+    sprintf(ret + at, ".");
+}
+
 Test(conn, implicit_tls_with_1_2_and_1_3_and_the_bindings_agree)
 {
     static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
@@ -337,7 +350,7 @@ Test(conn, implicit_tls_with_1_2_and_1_3_and_the_bindings_agree)
     for (size_t i = 0; i < ARRAY_LEN(versions); i++) {
         struct client_end c;
         uint8_t binding[32];
-        char hex[80] = "exporter=";
+        char hex[80] = "exporter=", unique[80];
 
         cr_assert(client_open(&c, address));
         cr_assert(client_start_tls(&c, NULL, versions[i]));
@@ -348,6 +361,8 @@ Test(conn, implicit_tls_with_1_2_and_1_3_and_the_bindings_agree)
         client_say(&c, "peer\r\n");
         const char *peer = client_line(&c);
         cr_assert(strstr(peer, hex) && strstr(peer, "endpoint=32"), "%s", peer);
+        unique_of(c.ssl, unique);
+        cr_assert(strstr(peer, unique), "%s: %s", unique, peer);
         client_say(&c, "big 3000000\r\n");
         cr_assert_eq(read_all(&c, 3000000), 3000000);
         client_close(&c);
