@@ -16,7 +16,8 @@
 #include "lib/base/mem.h"
 #include "lib/bus/bus.h"
 
-#define SECRET_MAX 4096
+#define SECRET_MAX    4096
+#define CHANGE_ROUNDS 8 /* of changes that others overtake */
 
 bool cmd_option(const struct cmd *c, int letter, const char **ret_arg)
 {
@@ -160,6 +161,30 @@ int cmd_find_account(struct cmd *c, const char *login, struct directory_account 
     return r < 0 ? cmd_fail(c, login) : 0;
 }
 
+int cmd_change_account(struct cmd *c, const char *login,
+                       int (*change)(struct cmd *c, struct directory_account *account,
+                                     const void *context),
+                       const void *context)
+{
+    int r = -ERR_CONFLICT;
+
+    for (int i = 0; r == -ERR_CONFLICT && i < CHANGE_ROUNDS; i++) {
+        struct directory_account account;
+        int code = cmd_find_account(c, login, &account);
+
+        if (code != 0)
+            return code;
+        if (account.status == ACCOUNT_CLOSING) {
+            error_set(&c->error, ERR_NOTFOUND, "the account is deleted");
+            return cmd_fail(c, login);
+        }
+        r = change(c, &account, context);
+        if (r == 0)
+            r = directory_account_update(c->directory, &account, &c->error);
+    }
+    return r < 0 ? cmd_fail(c, login) : CMD_OK;
+}
+
 /* ---- values ---- */
 
 bool cmd_parse_size(const char *text, uint64_t *ret)
@@ -177,6 +202,65 @@ bool cmd_parse_size(const char *text, uint64_t *ret)
         return false;
     *ret = v;
     return v <= INT64_MAX;
+}
+
+bool cmd_parse_duration(const char *text, int64_t *ret)
+{
+    static const struct {
+        const char *name;
+        uint64_t ms;
+    } units[] = {{"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
+    size_t digits = strspn(text, "0123456789");
+    uint64_t v;
+
+    for (size_t i = 0; i < ARRAY_LEN(units); i++)
+        if (strcmp(text + digits, units[i].name) == 0 &&
+            slice_to_u64(slice_of(text, digits), (uint64_t)INT64_MAX / 2 / units[i].ms, &v)) {
+            *ret = (int64_t)(v * units[i].ms);
+            return true;
+        }
+    return false;
+}
+
+static const struct {
+    const char *name;
+    unsigned services;
+} services[] = {{"imap", AUTH_IMAP}, {"pop3", AUTH_POP3}, {"smtp", AUTH_SMTP}};
+
+bool cmd_parse_services(const char *text, unsigned *ret)
+{
+    unsigned got = 0;
+    size_t i;
+
+    *ret = strcmp(text, "all") == 0 ? CMD_SERVICES_ALL : 0;
+    if (*ret || strcmp(text, "none") == 0)
+        return true;
+    for (bool more = true; more; text++) {
+        size_t n = strcspn(text, ",");
+
+        for (i = 0; i < ARRAY_LEN(services); i++)
+            if (strlen(services[i].name) == n && strncmp(text, services[i].name, n) == 0)
+                break;
+        if (i == ARRAY_LEN(services))
+            return false;
+        got |= services[i].services;
+        text += n;
+        more = *text == ',';
+    }
+    *ret = got;
+    return true;
+}
+
+const char *cmd_services_text(struct arena *a, unsigned bits)
+{
+    const char *text = "";
+
+    if ((bits & CMD_SERVICES_ALL) == CMD_SERVICES_ALL)
+        return "all";
+    for (size_t i = 0; i < ARRAY_LEN(services); i++)
+        if (bits & services[i].services)
+            text = arena_printf(a, "%s%s%s", text, *text ? "," : "", services[i].name);
+    return *text ? text : "none";
 }
 
 const char *cmd_human_size(struct arena *a, uint64_t bytes)

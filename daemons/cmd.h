@@ -88,6 +88,13 @@ int cmd_open_mail(struct cmd *c) MUST_USE;      /* and directory */
  */
 int cmd_find_account(struct cmd *c, const char *login, struct directory_account *ret) MUST_USE;
 
+/* Reads the account, lets `change` change it, writes it; again if somebody else was faster. change
+ * returns 0, or minus an enum err with c->error. 0, or an exit code after having said why. */
+int cmd_change_account(struct cmd *c, const char *login,
+                       int (*change)(struct cmd *c, struct directory_account *account,
+                                     const void *context),
+                       const void *context) MUST_USE;
+
 /* Says c->error on standard error, with "what: " in front unless what is NULL; its exit code. */
 int cmd_fail(struct cmd *c, const char *what);
 int cmd_usage_error(struct cmd *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -99,6 +106,12 @@ bool cmd_parse_size(const char *text, uint64_t *ret);
 const char *cmd_human_size(struct arena *a, uint64_t bytes);
 /* Milliseconds of wall clock as "2026-11-22T10:00:00Z". */
 const char *cmd_time(struct arena *a, int64_t ms);
+/* "90d", "12h" as in the configuration file, or a number of seconds; ms. False: it is none. */
+bool cmd_parse_duration(const char *text, int64_t *ret);
+#define CMD_SERVICES_ALL ((unsigned)(AUTH_IMAP | AUTH_POP3 | AUTH_SMTP))
+/* "imap,smtp", "all", "none" to bits of enum auth_service and back. */
+bool cmd_parse_services(const char *text, unsigned *ret);
+const char *cmd_services_text(struct arena *a, unsigned services);
 const char *cmd_id_text(struct arena *a, uint64_t id);
 /* Writes the object on one line to standard output and drops it. */
 void cmd_put_json(json_t *object);
@@ -110,6 +123,7 @@ char *cmd_read_secret(struct cmd *c, const char *prompt);
 
 extern const struct command cmd_account_add, cmd_account_list, cmd_account_show, cmd_account_set,
     cmd_account_passwd, cmd_account_delete;
+extern const struct command cmd_app_password_add, cmd_app_password_list, cmd_app_password_delete;
 extern const struct command cmd_alias_add, cmd_alias_list, cmd_alias_delete;
 extern const struct command cmd_domain_add, cmd_domain_list, cmd_domain_delete;
 extern const struct command cmd_config_check, cmd_config_show, cmd_config_defaults;

@@ -8,7 +8,6 @@
 #include "lib/base/mem.h"
 
 #define PAGE      500
-#define ROUNDS    8 /* of changes that others overtake */
 #define QUOTA_KEY "quota.bytes"
 
 static const char *status_name(enum account_status status)
@@ -110,11 +109,13 @@ static int read_usage(struct cmd *c, uint64_t id, struct usage *ret)
 static void show_json(struct cmd *c, const struct directory_account *a, const struct usage *u)
 {
     json_t *o =
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:I, s:i}", "login", a->login, "id",
-                  cmd_id_text(&c->arena, a->id), "status", status_name(a->status), "name",
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:I, s:i, s:s, s:i}", "login", a->login,
+                  "id", cmd_id_text(&c->arena, a->id), "status", status_name(a->status), "name",
                   a->display, "created", cmd_time(&c->arena, a->created_ms), "password",
                   *a->hash != '\0', "scram", has_scram(a), "admin", a->admin, "messageSize",
-                  (json_int_t)a->message_size, "connections", (int)a->connections);
+                  (json_int_t)a->message_size, "connections", (int)a->connections, "passwordFor",
+                  cmd_services_text(&c->arena, ~a->refused & CMD_SERVICES_ALL), "appPasswords",
+                  (int)a->app_passwords_n);
 
     if (u->known)
         json_object_update_new(o, json_pack("{s:I, s:I, s:I, s:I}", "quota", (json_int_t)u->quota,
@@ -137,6 +138,8 @@ static void show_text(struct cmd *c, const struct directory_account *a, const st
                                 : !*a->scram_sha1 ? "SHA-256"
                                 : !*a->scram      ? "SHA-1"
                                                   : "SHA-256, SHA-1");
+    printf("password for %s\n", cmd_services_text(&c->arena, ~a->refused & CMD_SERVICES_ALL));
+    printf("app passwords %zu\n", a->app_passwords_n);
     printf("message size %s\n",
            a->message_size ? cmd_human_size(&c->arena, a->message_size) : "as for all");
     if (a->connections)
@@ -179,36 +182,14 @@ const struct command cmd_account_show = {
 
 /* ---- account passwd ---- */
 
-static void change_password(struct directory_account *account, const void *context)
+static int change_password(struct cmd *c, struct directory_account *account, const void *context)
 {
     const struct cmd_password *password = context;
 
     account->hash = password->hash;
     account->scram = password->scram;
     account->scram_sha1 = password->scram_sha1;
-}
-
-/* Reads, changes, writes; again if somebody else was faster. */
-static int change_account(struct cmd *c, const char *login,
-                          void (*change)(struct directory_account *account, const void *context),
-                          const void *context)
-{
-    int r = -ERR_CONFLICT;
-
-    for (int i = 0; r == -ERR_CONFLICT && i < ROUNDS; i++) {
-        struct directory_account account;
-        int code = cmd_find_account(c, login, &account);
-
-        if (code != 0)
-            return code;
-        if (account.status == ACCOUNT_CLOSING) {
-            error_set(&c->error, ERR_NOTFOUND, "the account is deleted");
-            return cmd_fail(c, login);
-        }
-        change(&account, context);
-        r = directory_account_update(c->directory, &account, &c->error);
-    }
-    return r < 0 ? cmd_fail(c, login) : CMD_OK;
+    return 0;
 }
 
 static int run_passwd(struct cmd *c, int argc, char **argv)
@@ -221,7 +202,7 @@ static int run_passwd(struct cmd *c, int argc, char **argv)
     if (r != 0 || (r = cmd_find_account(c, argv[0], &account)) != 0 ||
         (r = cmd_password_given(c, &password)) != 0)
         return r;
-    r = change_account(c, argv[0], change_password, &password);
+    r = cmd_change_account(c, argv[0], change_password, &password);
     if (r == 0 && c->json)
         cmd_put_json(json_pack("{s:s, s:s*}", "login", account.login, "password",
                                *password.random ? password.random : NULL));
@@ -247,17 +228,25 @@ const struct command cmd_account_passwd = {
 
 /* ---- account set ---- */
 
-enum { OPTION_ENABLE = 256, OPTION_DISABLE, OPTION_RENAME, OPTION_ADMIN, OPTION_NO_ADMIN };
+enum {
+    OPTION_ENABLE = 256,
+    OPTION_DISABLE,
+    OPTION_RENAME,
+    OPTION_ADMIN,
+    OPTION_NO_ADMIN,
+    OPTION_PASSWORD_FOR
+};
 
 /* What the options ask for. */
 struct settings {
     const char *name, *login;
-    bool has_status, has_size, has_connections, has_quota, has_admin, admin;
+    bool has_status, has_size, has_connections, has_quota, has_admin, has_services, admin;
+    unsigned services;
     enum account_status status;
     uint64_t size, connections, quota;
 };
 
-static void change_settings(struct directory_account *account, const void *context)
+static int change_settings(struct cmd *c, struct directory_account *account, const void *context)
 {
     const struct settings *s = context;
 
@@ -271,6 +260,9 @@ static void change_settings(struct directory_account *account, const void *conte
         account->connections = (unsigned)s->connections;
     if (s->has_admin)
         account->admin = s->admin;
+    if (s->has_services)
+        account->refused = ~s->services & CMD_SERVICES_ALL;
+    return 0;
 }
 
 /* The quota counts at commit, so it is in the account's log. */
@@ -332,6 +324,9 @@ static int read_settings(struct cmd *c, struct settings *s)
     s->has_connections = cmd_option(c, 'k', &text);
     if (s->has_connections && !slice_to_u64(slice_str(text), 1000000, &s->connections))
         return cmd_usage_error(c, "\"%s\" is no number of connections", text);
+    s->has_services = cmd_option(c, OPTION_PASSWORD_FOR, &text);
+    if (s->has_services && !cmd_parse_services(text, &s->services))
+        return cmd_usage_error(c, "\"%s\" is not made of imap, pop3 and smtp", text);
     if (c->given_n == 0)
         return cmd_usage_error(c, "nothing to change was given");
     return 0;
@@ -344,8 +339,9 @@ static int run_set(struct cmd *c, int argc, char **argv)
 
     if (r == 0)
         r = cmd_open_mail(c);
-    if (r == 0 && (s.name || s.has_status || s.has_size || s.has_connections || s.has_admin))
-        r = change_account(c, argv[0], change_settings, &s);
+    if (r == 0 && (s.name || s.has_status || s.has_size || s.has_connections || s.has_admin ||
+                   s.has_services))
+        r = cmd_change_account(c, argv[0], change_settings, &s);
     if (r == 0 && s.has_quota)
         r = change_quota(c, argv[0], s.quota);
     if (r == 0 && s.login)
@@ -362,6 +358,9 @@ static const struct cmd_option set_options[] = {
     {OPTION_DISABLE, "disable", NULL, "no logins, and mail is refused; everything is kept"},
     {OPTION_ADMIN, "admin", NULL, "may see and set quotas of other accounts (IMAP SETQUOTA)"},
     {OPTION_NO_ADMIN, "no-admin", NULL, "may not (the default)"},
+    {OPTION_PASSWORD_FOR, "password-for", "SERVICES",
+     "what the account's own password is for: some of imap,pop3,smtp, or all, or none, so that "
+     "only app passwords, tokens and certificates let in"},
     {OPTION_RENAME, "rename", "LOGIN", "another login and address; the old one ends"},
     {0}};
 

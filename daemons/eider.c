@@ -12,9 +12,21 @@
 #define BUS_FLUSH_MS 1000 /* a bus that is away must not hold a command up */
 
 const struct command *const cmd_table[] = {
-    &cmd_serve,         &cmd_account_add,    &cmd_account_list,    &cmd_account_show,
-    &cmd_account_set,   &cmd_account_passwd, &cmd_account_delete,  &cmd_alias_add,
-    &cmd_alias_list,    &cmd_alias_delete,   &cmd_domain_add,      &cmd_domain_list,
+    &cmd_serve,
+    &cmd_account_add,
+    &cmd_account_list,
+    &cmd_account_show,
+    &cmd_account_set,
+    &cmd_account_passwd,
+    &cmd_account_delete,
+    &cmd_app_password_add,
+    &cmd_app_password_list,
+    &cmd_app_password_delete,
+    &cmd_alias_add,
+    &cmd_alias_list,
+    &cmd_alias_delete,
+    &cmd_domain_add,
+    &cmd_domain_list,
     &cmd_domain_delete,
 #ifdef EIDER_HAS_IMPORT
     &cmd_import,
@@ -28,7 +40,10 @@ const struct command *const cmd_table[] = {
 #ifdef EIDER_HAS_LOG
     &cmd_log,
 #endif
-    &cmd_config_check,  &cmd_config_show,    &cmd_config_defaults, NULL,
+    &cmd_config_check,
+    &cmd_config_show,
+    &cmd_config_defaults,
+    NULL,
 };
 
 /* ---- help ---- */
@@ -99,7 +114,7 @@ static void print_commands(const char *group)
     printf("Usage: eider [-c FILE] COMMAND [OPTION...] [ARGUMENT...]\n\nCommands:\n");
     for (size_t i = 0; cmd_table[i]; i++)
         if (strncmp(cmd_table[i]->name, group, n) == 0)
-            printf("  %-18s %s\n", cmd_table[i]->name, cmd_table[i]->brief);
+            printf("  %-28s %s\n", cmd_table[i]->name, cmd_table[i]->brief);
     printf("\n"
            "eider COMMAND --help says more; so do eider(1) and eider.conf(5).\n"
            "Exit codes: 0 done; 64 wrong usage; 65 wrong value; 67 not found; 70 internal error;\n"

@@ -134,6 +134,12 @@ static bool has_control(const char *s)
     return false;
 }
 
+static bool is_name(const char *s)
+{
+    return *s && strlen(s) <= DIRECTORY_APP_PASSWORD_NAME_MAX && utf8_valid(slice_str(s)) &&
+           !has_control(s);
+}
+
 static bool is_known(const char *hash)
 {
     return !hash || !*hash || password_hash_known(hash);
@@ -147,6 +153,12 @@ static int check_account(const struct directory_account *account, struct error *
         return error_set(err, ERR_INVALID,
                          "the name is longer than %d bytes, not UTF-8, or has control characters",
                          DISPLAY_MAX);
+    for (size_t i = 0; i < account->app_passwords_n; i++)
+        if (!is_name(account->app_passwords[i].name))
+            return error_set(err, ERR_INVALID,
+                             "the name of an app password is empty, longer than %d bytes, not "
+                             "UTF-8, or has control characters",
+                             DIRECTORY_APP_PASSWORD_NAME_MAX);
     if (!is_known(account->hash) || !is_known(account->scram) || !is_known(account->scram_sha1))
         return error_set(err, ERR_INVALID, "the password's hash is of an unknown kind");
     return 0;
@@ -311,6 +323,7 @@ static int mark_closing(struct directory *d, uint64_t id, struct arena *a,
             return r;
         ret->status = ACCOUNT_CLOSING;
         ret->hash = ret->scram = ret->scram_sha1 = "";
+        ret->app_passwords_n = 0;
         r = directory_account_update(d, ret, err);
     }
     return r;

@@ -76,6 +76,25 @@ enum account_status {
     ACCOUNT_CLOSING = 3,  /* deleted: being erased */
 };
 
+/* What is logged in to: app passwords, and the main password of an account, may be for some of
+ * these only. Each is a bit. Numbers are stored: never change them. */
+enum auth_service {
+    AUTH_IMAP = 1,
+    AUTH_POP3 = 2,
+    AUTH_SMTP = 4, /* submission */
+};
+
+#define DIRECTORY_APP_PASSWORDS_MAX     100 /* of one account */
+#define DIRECTORY_APP_PASSWORD_NAME_MAX 100 /* bytes */
+
+struct directory_app_password {
+    const char *name;  /* UTF-8, for people; no two of an account have the same */
+    unsigned services; /* bits of enum auth_service */
+    int64_t created_ms;
+    int64_t expires_ms; /* 0: never */
+    uint8_t hash[32];   /* app_password.h */
+};
+
 /* The quota is not here: it counts at commit, so it is a value in the account's log (lib/mail). */
 struct directory_account {
     uint64_t id;         /* random, never 0, never reused */
@@ -90,6 +109,9 @@ struct directory_account {
     const char *hash;      /* password.h; "": no password login */
     const char *scram;     /* SCRAM-SHA-256 verifier; "": none */
     const char *scram_sha1;
+    unsigned refused; /* bits of enum auth_service: what hash and verifiers are not for */
+    const struct directory_app_password *app_passwords;
+    size_t app_passwords_n;
     struct slice unknown; /* fields of a later format, kept when the account is written again */
 };
 

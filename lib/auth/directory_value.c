@@ -2,6 +2,8 @@
 /* Values of the directory's tables. Formats only grow:
  *
  *   account  version(1) = 1, then fields: tag(varint) value(string). Unknown fields are kept.
+ *            An app password, of which there may be many, is a field: version(1) = 1, services(1),
+ *            created(8), expires(8), hash(32), name. Those of later versions are kept as well.
  *   address  version(1) = 1, kind(1): 1 login: account(8); 2 alias: n(varint) n x target(string)
  *   domain   version(1) = 1
  */
@@ -24,6 +26,8 @@ enum account_tag {
     TAG_SCRAM = 8,
     TAG_ADMIN = 9,
     TAG_SCRAM_SHA1 = 10,
+    TAG_REFUSED = 11,
+    TAG_APP_PASSWORD = 12,
 };
 
 enum address_kind { ADDRESS_LOGIN = 1, ADDRESS_ALIAS = 2 };
@@ -47,6 +51,22 @@ static void add_number(struct buf *out, enum account_tag tag, uint64_t v)
     buf_add_string(out, slice_of(bytes, sizeof bytes));
 }
 
+#define APP_PASSWORD_VERSION 1
+
+static void add_app_password(struct buf *out, const struct directory_app_password *item)
+{
+    CLEANUP(buf_done) struct buf value = buf_make(1024);
+
+    buf_add_byte(&value, APP_PASSWORD_VERSION);
+    buf_add_byte(&value, (uint8_t)item->services);
+    buf_add_be64(&value, (uint64_t)item->created_ms);
+    buf_add_be64(&value, (uint64_t)item->expires_ms);
+    buf_add(&value, item->hash, sizeof item->hash);
+    buf_add_str(&value, item->name);
+    buf_add_varint(out, TAG_APP_PASSWORD);
+    buf_add_string(out, buf_slice(&value));
+}
+
 void account_encode(const struct directory_account *account, struct buf *out)
 {
     buf_add_byte(out, FORMAT);
@@ -60,12 +80,40 @@ void account_encode(const struct directory_account *account, struct buf *out)
     add_text(out, TAG_HASH, account->hash);
     add_text(out, TAG_SCRAM, account->scram);
     add_text(out, TAG_SCRAM_SHA1, account->scram_sha1);
+    add_number(out, TAG_REFUSED, account->refused);
+    for (size_t i = 0; i < account->app_passwords_n; i++)
+        add_app_password(out, &account->app_passwords[i]);
     buf_add_slice(out, account->unknown);
 }
 
 static uint64_t number(struct slice value)
 {
     return value.n == 8 ? get_be64(value.p) : 0;
+}
+
+/* False: of a later version, or more than there may be. */
+static bool app_password_field(struct slice value, struct arena *a, struct directory_account *ret)
+{
+    struct directory_app_password *items = (struct directory_app_password *)ret->app_passwords;
+    struct directory_app_password item = {0};
+    struct cursor c = cursor_of(value);
+    uint8_t version = cursor_u8(&c);
+    struct slice hash;
+
+    item.services = cursor_u8(&c);
+    item.created_ms = (int64_t)cursor_be64(&c);
+    item.expires_ms = (int64_t)cursor_be64(&c);
+    hash = cursor_bytes(&c, sizeof item.hash);
+    if (c.bad || version != APP_PASSWORD_VERSION ||
+        ret->app_passwords_n >= DIRECTORY_APP_PASSWORDS_MAX)
+        return false;
+    memcpy(item.hash, hash.p, sizeof item.hash);
+    item.name = arena_str(a, cursor_bytes(&c, cursor_left(&c)));
+    if (!items)
+        items = arena_array(a, DIRECTORY_APP_PASSWORDS_MAX, sizeof *items);
+    items[ret->app_passwords_n++] = item;
+    ret->app_passwords = items;
+    return true;
 }
 
 /* False: of no tag that we know. */
@@ -103,6 +151,11 @@ static bool account_field(uint64_t tag, struct slice value, struct arena *a,
     case TAG_SCRAM_SHA1:
         ret->scram_sha1 = arena_str(a, value);
         return true;
+    case TAG_REFUSED:
+        ret->refused = (unsigned)number(value);
+        return true;
+    case TAG_APP_PASSWORD:
+        return app_password_field(value, a, ret);
     default:
         return false;
     }

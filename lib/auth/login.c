@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include <uthash.h>
 
+#include "lib/auth/app_password.h"
 #include "lib/auth/directory_impl.h"
 #include "lib/auth/login_impl.h"
 #include "lib/base/clock.h"
@@ -230,6 +231,7 @@ int attempt_begin(struct attempt *t, struct auth *auth, enum auth_service servic
     if (r < 0)
         t->account = nobody;
     t->usable = r == 0 && t->account.status == ACCOUNT_ENABLED;
+    t->main_usable = t->usable && !(t->account.refused & service);
     return 0;
 }
 
@@ -278,7 +280,7 @@ static int compare(struct attempt *t, struct slice password, struct error *err)
     const char *hash = *t->account.hash    ? t->account.hash
                        : *t->account.scram ? t->account.scram
                                            : t->account.scram_sha1;
-    bool real = t->usable && *hash;
+    bool real = t->main_usable && *hash;
     int r = password_gate_enter(t->auth->gate);
 
     if (r < 0)
@@ -297,8 +299,12 @@ int attempt_password(struct attempt *t, struct slice password, struct auth_user 
     /* Longer than any password is: no work for it, for nobody. */
     if (password.n == 0 || password.n > PASSWORD_MAX)
         return attempt_fail(t, NULL, ret_not_before, err);
+    if (t->usable && app_password_check(&t->account, password, t->service, clock_wall_ms()) == 1) {
+        attempt_succeed(t, ret_user);
+        return 0;
+    }
     cache_key(t, password, key);
-    if (!t->usable || !cache_has(t->auth, key, t->start_ms)) {
+    if (!t->main_usable || !cache_has(t->auth, key, t->start_ms)) {
         r = compare(t, password, err);
         if (r == -ERR_AUTH)
             return attempt_fail(t, key, ret_not_before, err);

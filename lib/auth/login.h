@@ -9,6 +9,9 @@
  * ten minutes; past AUTH_FREE_FAILURES attempts that come before the last delay is over are refused
  * without a look at the password, unless this client has logged in to this account before.
  *
+ * App passwords (app_password.h) are looked at before the main one; both may be for some services
+ * only. One that is right, but not for this service, is as wrong as any other.
+ *
  * A login that succeeded is remembered for a while under a keyed hash (the key is drawn once per
  * process) of login, password and the version of the account's document, which is read each time:
  * the next one pays no password hash, and a changed password or a disabled account counts at once.
@@ -57,14 +60,6 @@ struct auth_user {
     uint64_t message_size;       /* 0: the server's limit */
     unsigned connections;        /* 0: the server's limit */
     bool admin;                  /* see struct directory_account */
-};
-
-/* What is logged in to: app passwords, tokens and the main password of an account may be for some
- * of these only. Numbers are stored: never change them; each is a bit. */
-enum auth_service {
-    AUTH_IMAP = 1,
-    AUTH_POP3 = 2,
-    AUTH_SMTP = 4, /* submission */
 };
 
 /* May this client send a password as it is (LOGIN, PLAIN)? Else IMAP says LOGINDISABLED. */

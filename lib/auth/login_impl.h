@@ -14,6 +14,7 @@ struct attempt {
     int64_t start_ms; /* answers are held back from here, so that the work done does not show */
     struct directory_account account; /* as read; or nobody's, with id 0 */
     bool usable;                      /* there, enabled */
+    bool main_usable;                 /* and its main password is for this service */
     const char *name;                 /* normalised login, or the text as typed */
 };
 

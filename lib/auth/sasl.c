@@ -430,7 +430,7 @@ static int scram_final(struct sasl_exchange *x, struct slice response, struct bu
     int r = sasl_server_step(x->conn, (const char *)response.p, (unsigned)response.n, &out, &n);
 
     /* The signature is for those only who are let in. */
-    if (r != SASL_CONTINUE || !x->attempt.usable)
+    if (r != SASL_CONTINUE || !x->attempt.main_usable)
         return settle(x, r == SASL_CONTINUE ? SASL_BADAUTH : r, err);
     give(challenge, out, n);
     x->state = WANTS_EMPTY;

@@ -40,6 +40,35 @@ class Command(unittest.TestCase):
     def show(self, login):
         return json.loads(self.run_eider("account", "show", "--json", login))
 
+    def test_app_passwords(self):
+        run = self.run_eider
+        run("account", "add", "a@b.org", "--add-domain", stdin="secret\n")
+        first = run("account", "app-password", "add", "a@b.org", "Anna's phone").strip()
+        self.assertRegex(first, "^[a-z0-9]{5}(-[a-z0-9]{5}){3}$")
+        got = json.loads(run("account", "app-password", "add", "-j", "-s", "smtp,imap", "-e", "90d",
+                             "a@b.org", "scanner"))
+        self.assertEqual(got["for"], "imap,smtp")
+        run("account", "app-password", "add", "a@b.org", "scanner", code=EXISTS)
+        run("account", "app-password", "add", "nobody@b.org", "scanner", code=NOT_FOUND)
+        run("account", "app-password", "add", "-s", "web", "a@b.org", "x", code=USAGE)
+        run("account", "app-password", "add", "-s", "none", "a@b.org", "x", code=USAGE)
+        run("account", "app-password", "add", "-e", "soon", "a@b.org", "x", code=USAGE)
+        run("account", "app-password", "add", "a@b.org", "a\nb", code=DATA)
+        listed = [json.loads(x) for x in
+                  run("account", "app-password", "list", "-j", "a@b.org").splitlines()]
+        self.assertEqual([(x["name"], x["for"], x["expires"] is None) for x in listed],
+                         [("Anna's phone", "all", True), ("scanner", "imap,smtp", False)])
+        run("account", "passwd", "a@b.org", stdin="another\n")
+        run("account", "set", "a@b.org", "--password-for", "smtp")
+        run("account", "set", "a@b.org", "--password-for", "smtp,", code=USAGE)
+        shown = self.show("a@b.org")
+        self.assertEqual((shown["appPasswords"], shown["passwordFor"]), (2, "smtp"))
+        run("account", "set", "a@b.org", "--password-for", "none")
+        self.assertEqual(self.show("a@b.org")["passwordFor"], "none")
+        run("account", "app-password", "delete", "a@b.org", "Anna's phone")
+        run("account", "app-password", "delete", "a@b.org", "Anna's phone", code=NOT_FOUND)
+        self.assertEqual(self.show("a@b.org")["appPasswords"], 1)
+
     def test_an_account_from_its_making_to_its_end(self):
         run = self.run_eider
         run("domain", "add", "Example.org")

@@ -328,13 +328,25 @@ Test(directory, fields_of_a_later_format_are_kept)
 {
     CLEANUP(buf_done) struct buf value = buf_make(1000), again = buf_make(1000);
     struct directory_account account = {
-        .login = "a@b.org", .status = ACCOUNT_ENABLED, .scram = "s", .created_ms = 5};
+        .login = "a@b.org",
+        .status = ACCOUNT_ENABLED,
+        .scram = "s",
+        .created_ms = 5,
+        .refused = AUTH_POP3,
+        .app_passwords = (struct directory_app_password[]){{"phone", AUTH_IMAP, 3, 4, {1, 2}}},
+        .app_passwords_n = 1};
     struct directory_account got;
 
     account_encode(&account, &value);
     buf_add_varint(&value, 999);
     buf_add_string(&value, S("from the future"));
+    buf_add_varint(&value, 12);
+    buf_add_string(&value, S("\2 an app password of a later version, whatever is in it, as it is"));
     cr_assert(account_decode(buf_slice(&value), &arena, &got, &err) == 0);
+    cr_expect(got.refused == AUTH_POP3 && got.app_passwords_n == 1);
+    cr_expect_str_eq(got.app_passwords[0].name, "phone");
+    cr_expect(memcmp(&got.app_passwords[0].services, &account.app_passwords[0].services,
+                     sizeof got.app_passwords[0] - sizeof got.app_passwords[0].name) == 0);
     account_encode(&got, &again);
     cr_expect(slice_eq(buf_slice(&value), buf_slice(&again)));
     /* No cut of it is read as something else. */
