@@ -7,11 +7,20 @@
 struct key8 {
     uint8_t b[8];
 };
+struct key10 {
+    uint8_t b[10];
+};
+struct key12 {
+    uint8_t b[12];
+};
 struct key16 {
     uint8_t b[16];
 };
 struct key20 {
     uint8_t b[20];
+};
+struct key22 {
+    uint8_t b[22];
 };
 struct key28 {
     uint8_t b[28];
@@ -69,5 +78,35 @@ static inline struct key32 key_bloblink(const uint8_t hash[32], uint64_t account
     memcpy(k.b, hash, 16);
     put_be64(k.b + 16, account);
     put_be64(k.b + 24, message);
+    return k;
+}
+
+static inline struct key12 key_queue_body(uint64_t id, uint32_t piece)
+{
+    struct key12 k;
+
+    put_be64(k.b, id);
+    put_be32(k.b + 8, piece);
+    return k;
+}
+
+static inline struct key10 key_queue_entry(uint64_t id, uint16_t number)
+{
+    struct key10 k;
+
+    put_be64(k.b, id);
+    put_be16(k.b + 8, number);
+    return k;
+}
+
+static inline struct key22 key_queue_due(int64_t when_ms, uint64_t id, uint16_t number,
+                                         uint32_t turn)
+{
+    struct key22 k;
+
+    put_be64(k.b, (uint64_t)when_ms);
+    put_be64(k.b + 8, id);
+    put_be16(k.b + 16, number);
+    put_be32(k.b + 18, turn);
     return k;
 }

@@ -69,6 +69,8 @@ static const struct layout {
     [STORE_BLOBLINKS] = {.clustered = true},
     [STORE_SEGMENTS] = {.clustered = true, .packed = true},
     [STORE_TEXTINDEX] = {.clustered = true, .packed = true},
+    [STORE_QUEUEBODIES] = {.clustered = true, .packed = true},
+    [STORE_QUEUEDUE] = {.clustered = true},
 };
 
 /* --- BSON ------------------------------------------------------------------------------------ */

@@ -41,7 +41,7 @@
 bool sq_is_clustered(enum store_table table)
 {
     return table != STORE_MESSAGES && table != STORE_BLOBS && table != STORE_SNAPSHOTS &&
-           table != STORE_SEGMENTS && table != STORE_TEXTINDEX;
+           table != STORE_SEGMENTS && table != STORE_TEXTINDEX && table != STORE_QUEUEBODIES;
 }
 
 /* --- statements ------------------------------------------------------------------------------ */

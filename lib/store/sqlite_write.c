@@ -509,7 +509,7 @@ int sq_remove_range(struct store *s, enum store_table table, struct slice from, 
 {
     /* Freed pages are read and written: a few large rows at a time let others in between. */
     bool large = table == STORE_BLOBS || table == STORE_SEGMENTS || table == STORE_SNAPSHOTS ||
-                 table == STORE_TEXTINDEX;
+                 table == STORE_TEXTINDEX || table == STORE_QUEUEBODIES;
     int64_t end = clock_mono_ms() + s->settings.timeout_ms;
     size_t step = large ? 16 : 256;
     int r;

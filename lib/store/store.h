@@ -45,9 +45,13 @@ enum store_table {
     STORE_SNAPSHOTS, /* account(8): head = manifest */
     STORE_SEGMENTS,  /* account(8) mailbox(8) first uid(4) seq(8): head = packed columns. Immutable
                       */
-    STORE_QUEUE,     /* queue id(8) */
+    STORE_QUEUE, /* queue id(8): head = envelope. Immutable (docs/queue.md, like the next three) */
     STORE_TEXTINDEX, /* account(8) part(4) segment(8): head = what describes a segment, or a part of
                         its lists. Immutable */
+    STORE_QUEUEBODIES,  /* queue id(8) piece(4): head = whose, body = a part of a message. Immutable
+                         */
+    STORE_QUEUEENTRIES, /* queue id(8) number(2): head = recipients at one destination */
+    STORE_QUEUEDUE,     /* when(8) queue id(8) number(2) turn(4): head = for what. Immutable */
     STORE_TABLES_
 };
 

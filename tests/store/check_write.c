@@ -142,6 +142,12 @@ static void check_all_tables_in_one_call(struct run *r)
             size = 28;
         else if (t == STORE_TEXTINDEX)
             size = 20;
+        else if (t == STORE_QUEUEBODIES)
+            size = 12;
+        else if (t == STORE_QUEUEENTRIES)
+            size = 10;
+        else if (t == STORE_QUEUEDUE)
+            size = 22;
         items[t] = (struct store_item){.table = (enum store_table)t, .key = slice_of(noise, size)};
         items[t].head = slice_of(noise, t);
         items[t].body = slice_of(noise, 32 - t);
