@@ -21,6 +21,11 @@
  * `step` is not run for input or a hint while more than 64 KB of `out` wait to be read, nor for
  * input while want.output is set: a client that does not read gets no more work done.
  *
+ * A session may also be the side that begins: a client of another server (net_connect). It is made
+ * by whoever wants the connection, and `step` is run first, with events = 0, when it is there, or
+ * once, with SESSION_FAILED, when it cannot be had. TLS is then that of a client. `free` is called
+ * in any case, without a last step if the process ends.
+ *
  * `step` handles a bounded slice of work: it returns after one command, or with want.output set
  * after about SESSION_SLICE bytes of output, and is run again when the client has read them.
  */
@@ -41,6 +46,7 @@ enum session_event {
     SESSION_EOF = 16,      /* the client closed or broke the connection; no more input */
     SESSION_SHUTDOWN = 32, /* the daemon drains: finish the command, say good-bye, close */
     SESSION_TLS = 64,      /* the handshake asked for by want.starttls is done; see `peer` */
+    SESSION_FAILED = 128,  /* outgoing: no connection, or no TLS: peer.failure. The last step */
 };
 
 /* The facts about the other side; filled by the pump, changed by it at SESSION_TLS only. */
@@ -59,6 +65,9 @@ struct session_peer {
     uint8_t cb_end_point_n;   /* its length, 0: none */
     uint8_t cb_unique[64];    /* RFC 5929 tls-unique; TLS 1.2 with extended master secret only */
     uint8_t cb_unique_n;      /* its length, 0: none */
+    /* Outgoing connections only. */
+    bool tls_verified; /* the server has proved to be who it must be: by CA and name, or DANE */
+    char failure[120]; /* SESSION_FAILED: why; with TLS that is not verified: why not */
 };
 
 struct session;

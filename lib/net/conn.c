@@ -3,6 +3,7 @@
  *
  * A connection's life is a walk down this list; `set_state` is the only place that changes it:
  *
+ *   CONNECT    outgoing: no answer from the other side yet
  *   PROXY      the PROXY header is awaited (listeners that require one)
  *   HANDSHAKE  TLS, at once or after STARTTLS; the session may be there already and waits
  *   OPEN       the session talks
@@ -20,6 +21,8 @@
  * no worker unless there is something complete to work on.
  */
 #include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -35,11 +38,28 @@
 #define READS_PER_TURN  8                  /* then others on the loop have their turn */
 #define LINGER_INPUT    ((size_t)1 << 20)  /* bytes thrown away at most */
 #define LINGER_MS       2000
+#define CONNECT_MS      30000
 #define DRAIN_TICK_MS   100
 #define DRAIN_TICK_MIN  64   /* connections told in a tick at least */
 #define SQUEEZE_REST_MS 3000 /* without bytes; then compression gives its memory back */
 
-enum conn_state { CONN_PROXY, CONN_HANDSHAKE, CONN_OPEN, CONN_LINGER, CONN_DEAD, CONN_STATES_ };
+enum conn_state {
+    CONN_CONNECT,
+    CONN_PROXY,
+    CONN_HANDSHAKE,
+    CONN_OPEN,
+    CONN_LINGER,
+    CONN_DEAD,
+    CONN_STATES_
+};
+
+/* A connection that we began: how. */
+struct outgoing {
+    struct netaddr to, from;
+    int64_t connect_ms;
+    bool implicit_tls;
+    SSL *ssl; /* until TLS begins */
+};
 
 struct conn {
     struct wire wire;
@@ -49,8 +69,9 @@ struct conn {
     struct pool_job job;
     TAILQ_ENTRY(conn) link;
     struct shard *shard;
-    struct listener *listener;
-    struct session_service *service; /* as the listener had it when this began */
+    struct listener *listener;       /* NULL: outgoing */
+    struct session_service *service; /* as the listener had it when this began; NULL: outgoing */
+    struct outgoing *outgoing;       /* NULL: the other side began */
     struct session *session;         /* NULL before and after */
     struct session_peer *peer;       /* until the session has its copy */
     enum conn_state state;
@@ -86,6 +107,7 @@ static void turn(struct conn *c);
 static void set_state(struct conn *c, enum conn_state to)
 {
     static const uint8_t allowed[CONN_STATES_] = {
+        [CONN_CONNECT] = 1 << CONN_HANDSHAKE | 1 << CONN_OPEN | 1 << CONN_DEAD,
         [CONN_PROXY] = 1 << CONN_HANDSHAKE | 1 << CONN_OPEN | 1 << CONN_DEAD,
         [CONN_HANDSHAKE] = 1 << CONN_OPEN | 1 << CONN_DEAD,
         [CONN_OPEN] = 1 << CONN_HANDSHAKE | 1 << CONN_LINGER | 1 << CONN_DEAD,
@@ -144,7 +166,7 @@ static void log_end_of(const struct conn *c)
     const struct session_peer *peer = s ? &s->peer : c->peer;
 
     log_begin(&l, LOG_INFO_, "connection");
-    log_str(&l, "service", slice_str(c->service->name));
+    log_str(&l, "service", slice_str(c->service ? c->service->name : s->ops->name));
     if (s) {
         log_num(&l, "session", (int64_t)s->id);
         if (s->user[0])
@@ -175,9 +197,13 @@ static void bury(struct loop_task *task)
     loop_timer_done(&c->timer);
     squeeze_free(c->squeeze);
     buf_done(&c->packed);
+    if (c->outgoing)
+        SSL_free(c->outgoing->ssl);
+    free(c->outgoing);
     free(c->peer);
     free(c);
-    atomic_fetch_sub(&l->open, 1);
+    if (l)
+        atomic_fetch_sub(&l->open, 1);
     pthread_mutex_lock(&net->lock);
     if (--net->open == 0)
         pthread_cond_broadcast(&net->idle);
@@ -456,10 +482,18 @@ static bool choose_events(struct conn *c, int64_t now, unsigned *ret_events)
     return events != 0 || due;
 }
 
+static int start_tls(struct conn *c)
+{
+    struct tls *tls = c->listener ? c->listener->settings.tls : NULL;
+
+    if (c->outgoing && c->outgoing->ssl)
+        return wire_start_client(&c->wire, TAKE(c->outgoing->ssl));
+    return tls ? wire_start_tls(&c->wire, tls) : -ERR_UNAVAILABLE;
+}
+
 static void begin_starttls(struct conn *c)
 {
     struct session *s = c->session;
-    struct tls *tls = c->listener->settings.tls;
 
     if (s->in.n > 0) {
         /* RFC 3207, 6 and CVE-2011-0411: bytes sent in plain text must not be taken for protected
@@ -467,7 +501,7 @@ static void begin_starttls(struct conn *c)
         log_text(LOG_WARN_, "starttls_injection", "session %llu: %zu bytes after STARTTLS",
                  (unsigned long long)s->id, s->in.n);
         break_conn(c, "plain text after STARTTLS");
-    } else if (!tls || c->wire.ssl || c->squeeze || wire_start_tls(&c->wire, tls) < 0) {
+    } else if (c->wire.ssl || c->squeeze || start_tls(c) < 0) {
         break_conn(c, "no TLS here");
     } else {
         buf_done(&s->in);
@@ -529,6 +563,11 @@ static bool is_stalled(const struct conn *c, int64_t now)
                                                                              : settings->stall_ms);
 }
 
+static const char *closed_by(const struct conn *c)
+{
+    return c->outgoing ? "server closed" : "client closed";
+}
+
 /* The session has said all and wants no more: true if the connection was ended. */
 static bool ended(struct conn *c)
 {
@@ -543,7 +582,7 @@ static bool ended(struct conn *c)
     if (!want->close && !(c->eof_told && !want->output) && !c->stuck)
         return false;
     give_reason(c, want->close ? (c->shutdown_told ? "shutdown" : "closed")
-                               : (c->eof ? "client closed" : "input not understood"));
+                               : (c->eof ? closed_by(c) : "input not understood"));
     linger(c);
     return true;
 }
@@ -632,10 +671,40 @@ static void let_in(struct conn *c)
     }
 }
 
+/* The session's last step: it never had what it wanted. */
+static void fail_outgoing(struct conn *c, const char *why)
+{
+    struct session_peer *peer = &c->session->peer;
+
+    COUNT(net_of(c), connect_failed, 1);
+    snprintf(peer->failure, sizeof peer->failure, "%s", why);
+    break_conn(c, "no connection");
+    wire_close(&c->wire);
+    loop_timer_stop(&c->timer);
+    set_state(c, CONN_OPEN);
+    c->done_task.run = step_done;
+    c->eof_told = true;
+    start_step(c, SESSION_FAILED | SESSION_EOF);
+}
+
+static void tls_failed_outgoing(struct conn *c, int result)
+{
+    char why[120] = "closed in the TLS handshake";
+
+    COUNT(net_of(c), tls_failed, 1);
+    if (result == WIRE_BROKEN)
+        tls_client_failure(c->wire.ssl, why, sizeof why);
+    fail_outgoing(c, result == WIRE_BLOCKED ? "TLS handshake took too long" : why);
+}
+
 static void tls_failed(struct conn *c, int result)
 {
     char reason[120];
 
+    if (c->outgoing) {
+        tls_failed_outgoing(c, result);
+        return;
+    }
     tls_last_error(reason, sizeof reason);
     COUNT(net_of(c), tls_failed, 1);
     log_text(LOG_DEBUG_, "tls_failed", "%s: %s",
@@ -666,8 +735,12 @@ static void turn_handshake(struct conn *c)
         open_session(c);
         return;
     }
-    c->session->want.starttls = false;
     set_state(c, CONN_OPEN);
+    if (c->first) { /* outgoing, TLS from the first byte on */
+        turn(c);
+        return;
+    }
+    c->session->want.starttls = false;
     start_step(c, SESSION_TLS);
 }
 
@@ -734,11 +807,64 @@ static bool proxy_allowed(const struct conn *c, const struct netaddr *from)
            network_any_has(settings->proxy_networks, settings->proxy_networks_n, from);
 }
 
+/* ---- Outgoing ---- */
+
+static void fill_outgoing_peer(struct conn *c)
+{
+    struct session_peer *peer = &c->session->peer;
+    struct netaddr from = {.n = sizeof from.sa};
+
+    netaddr_format_host(&c->outgoing->to, peer->remote, sizeof peer->remote);
+    peer->remote_port = netaddr_port(&c->outgoing->to);
+    if (getsockname(c->wire.fd, &from.sa.any, &from.n) == 0) {
+        netaddr_format_host(&from, peer->local, sizeof peer->local);
+        peer->local_port = netaddr_port(&from);
+    }
+}
+
+static void connected(struct conn *c)
+{
+    COUNT(net_of(c), connected, 1);
+    loop_timer_stop(&c->timer);
+    fill_outgoing_peer(c);
+    c->wire.readable = c->wire.writable = true;
+    c->done_task.run = step_done;
+    if (!c->outgoing->implicit_tls) {
+        set_state(c, CONN_OPEN);
+    } else if (start_tls(c) < 0) {
+        fail_outgoing(c, "TLS cannot begin");
+        return;
+    } else {
+        set_state(c, CONN_HANDSHAKE);
+    }
+    turn(c);
+}
+
+static void turn_connect(struct conn *c)
+{
+    int64_t end = c->since_ms + c->outgoing->connect_ms;
+    struct netaddr to = {.n = sizeof to.sa};
+    int error = 0;
+    socklen_t n = sizeof error;
+
+    if (getsockopt(c->wire.fd, SOL_SOCKET, SO_ERROR, &error, &n) < 0 || error != 0)
+        fail_outgoing(c, strerrordesc_np(error ? error : errno));
+    else if (getpeername(c->wire.fd, &to.sa.any, &to.n) == 0)
+        connected(c);
+    else if (clock_mono_ms() >= end)
+        fail_outgoing(c, "no answer");
+    else
+        loop_timer_set(&c->timer, end);
+}
+
 static void turn(struct conn *c)
 {
     if (c->working)
         return;
     switch (c->state) {
+    case CONN_CONNECT:
+        turn_connect(c);
+        break;
     case CONN_PROXY:
         turn_proxy(c);
         break;
@@ -832,12 +958,80 @@ void conn_start(struct shard *shard, struct listener *l, int fd)
     loop_post(shard->loop, &c->wake_task);
 }
 
+/* A nonblocking socket on its way to the other side; -1 with errno. */
+static int begin_connect(const struct outgoing *o)
+{
+    int fd = socket(o->to.sa.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int one = 1;
+
+    if (fd < 0)
+        return -1;
+    if (o->to.sa.any.sa_family != AF_UNIX)
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if ((o->from.n > 0 && bind(fd, &o->from.sa.any, o->from.n) < 0) ||
+        (connect(fd, &o->to.sa.any, o->to.n) < 0 && errno != EINPROGRESS)) {
+        int error = errno;
+
+        close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+/* On the loop that the connection was dealt to. */
+static void depart(struct loop_task *task)
+{
+    struct conn *c = CONTAINER_OF(task, struct conn, wake_task);
+
+    TAILQ_INSERT_TAIL(&c->shard->conns, c, link);
+    c->shard->conns_n++;
+    c->wake_task.run = on_wake;
+    loop_timer_init(&c->timer, c->shard->loop, on_timer);
+    fill_outgoing_peer(c);
+    int fd = atomic_load(&net_of(c)->draining) ? -1 : begin_connect(c->outgoing);
+    if (fd < 0)
+        fail_outgoing(c, atomic_load(&net_of(c)->draining) ? "shutdown" : strerrordesc_np(errno));
+    else if (wire_open(&c->wire, c->shard->loop, fd, on_wire) < 0)
+        fail_outgoing(c, "no event for the socket");
+    else
+        turn(c);
+}
+
+void conn_connect(struct shard *shard, const struct net_target *target, struct session *session)
+{
+    struct conn *c = NEW(struct conn);
+    struct outgoing *o = NEW(struct outgoing);
+
+    o->to = target->to;
+    if (target->from)
+        o->from = *target->from;
+    o->connect_ms = target->connect_ms ? target->connect_ms : CONNECT_MS;
+    o->implicit_tls = target->implicit_tls;
+    o->ssl = target->ssl;
+    c->shard = shard;
+    c->outgoing = o;
+    c->wire.fd = -1;
+    c->session = session;
+    c->first = true;
+    c->started_ms = c->since_ms = clock_mono_ms();
+    c->state = CONN_CONNECT;
+    c->wake_task.run = depart;
+    session->id = atomic_fetch_add(&shard->net->next_id, 1) + 1;
+    session->wake = session_wake;
+    session->pump = c;
+    loop_post(shard->loop, &c->wake_task);
+}
+
 /* ---- Draining ---- */
 
 static void tell_shutdown(struct conn *c)
 {
     c->shutdown_ms = clock_mono_ms();
-    if (c->state == CONN_PROXY || (c->state == CONN_HANDSHAKE && !c->session)) {
+    if (c->outgoing && (c->state == CONN_CONNECT || c->state == CONN_HANDSHAKE)) {
+        if (!c->working)
+            fail_outgoing(c, "shutdown");
+    } else if (c->state == CONN_PROXY || (c->state == CONN_HANDSHAKE && !c->session)) {
         give_reason(c, "shutdown");
         die(c);
     } else {

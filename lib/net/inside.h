@@ -24,6 +24,7 @@ struct shard {
 struct counters {
     _Atomic uint64_t accepted, refused, proxy_bad, tls_done, tls_failed;
     _Atomic uint64_t bytes_in, bytes_out, steps, broken, accept_pauses;
+    _Atomic uint64_t connected, connect_failed;
 };
 #define COUNT(net, member, by)                                                                     \
     atomic_fetch_add_explicit(&(net)->counters.member, (by), memory_order_relaxed)
@@ -74,10 +75,17 @@ void listener_free(struct listener *l);
 bool listener_count_client(struct listener *l, const uint8_t *key, size_t key_n);
 void listener_uncount_client(struct listener *l, const uint8_t *key, size_t key_n);
 
+/* tls_client.c */
+void tls_client_fill_peer(SSL *ssl, struct session_peer *peer);
+/* Why a handshake as a client failed, in words. */
+void tls_client_failure(SSL *ssl, char *ret, size_t ret_n);
+
 /* conn.c */
 struct conn;
 /* Takes fd over, on any thread: the connection begins on the shard's loop. */
 void conn_start(struct shard *shard, struct listener *l, int fd);
+/* Connects the session, on any thread; see net_connect. */
+void conn_connect(struct shard *shard, const struct net_target *target, struct session *session);
 /* On the shard's loop: one tick of a drain. */
 void conn_drain_tick(struct loop_timer *timer);
 /* On the shard's loop: breaks all its connections. */

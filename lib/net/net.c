@@ -135,6 +135,16 @@ void net_replace_service(struct net *net, size_t i, struct session_service *serv
     pthread_mutex_unlock(&net->lock);
 }
 
+void net_connect(struct net *net, const struct net_target *target, struct session *session)
+{
+    unsigned i = (unsigned)(atomic_fetch_add(&net->next_id, 1) % net->shards_n);
+
+    pthread_mutex_lock(&net->lock);
+    net->open++;
+    pthread_mutex_unlock(&net->lock);
+    conn_connect(&net->shards[i], target, session);
+}
+
 static void begin_drain(void *arg)
 {
     struct shard *shard = arg;
@@ -198,6 +208,8 @@ struct net_counters net_read_counters(struct net *net)
         .steps = read_counter(&c->steps),
         .broken = read_counter(&c->broken),
         .accept_pauses = read_counter(&c->accept_pauses),
+        .connected = read_counter(&c->connected),
+        .connect_failed = read_counter(&c->connect_failed),
         .workers = pool_read_counters(net->workers),
     };
 

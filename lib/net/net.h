@@ -75,6 +75,20 @@ const char *net_listener_address(struct net *net, size_t i);
  * keep theirs, so the old one must outlive the net as well. */
 void net_replace_service(struct net *net, size_t i, struct session_service *service);
 
+/* ---- outgoing ---- */
+
+struct net_target {
+    struct netaddr to;
+    const struct netaddr *from; /* of this machine; its port is taken as it is; NULL: any */
+    int64_t connect_ms;         /* 0: 30,000 */
+    bool implicit_tls;          /* handshake first; needs ssl */
+    SSL *ssl; /* from tls_client_prepare, the net's from now on; NULL: no TLS can be had */
+};
+
+/* Any thread. Connects, and runs the session there (lib/base/session.h says how it is told); from
+ * now on it belongs to the net. While a server is slow no thread is held. */
+void net_connect(struct net *net, const struct net_target *target, struct session *session);
+
 /* Stops accepting at once (but see through_drain) and shows SESSION_SHUTDOWN to all sessions: in
  * waves over grace_ms, but never fewer than 64 in a tenth of a second, so a few are told at once.
  */
@@ -98,6 +112,8 @@ struct net_counters {
     uint64_t steps;               /* runs of ops->step */
     uint64_t broken;              /* connections that ended without a close by either protocol */
     uint64_t accept_pauses;       /* times that file descriptors ran out */
+    uint64_t connected;           /* outgoing connections made */
+    uint64_t connect_failed;      /* and those that were not to be had */
     struct pool_counters workers;
 };
 struct net_counters net_read_counters(struct net *net);

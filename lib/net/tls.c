@@ -16,6 +16,7 @@
 #include <openssl/x509v3.h>
 
 #include "lib/base/mem.h"
+#include "lib/net/inside.h"
 
 /* Forward secrecy and AEAD only; what Mozilla calls intermediate, without DHE. */
 #define CIPHERS_TLS12                                                                              \
@@ -262,7 +263,7 @@ SSL *tls_set_accept(struct tls_set *set, int fd)
  * SHA-1; undefined for signatures without one (Ed25519), so none is given. */
 static void fill_end_point(SSL *ssl, struct session_peer *peer)
 {
-    X509 *cert = SSL_get_certificate(ssl);
+    X509 *cert = SSL_is_server(ssl) ? SSL_get_certificate(ssl) : SSL_get0_peer_certificate(ssl);
     int md_nid = NID_undef;
     unsigned n = 0;
 
@@ -313,5 +314,7 @@ void tls_fill_peer(SSL *ssl, struct session_peer *peer)
                                    sizeof label - 1, NULL, 0, 0) == 1;
     fill_end_point(ssl, peer);
     fill_unique(ssl, peer);
+    if (!SSL_is_server(ssl))
+        tls_client_fill_peer(ssl, peer);
     ERR_clear_error();
 }

@@ -47,6 +47,43 @@ void tls_set_unref(struct tls_set *set); /* NULL is fine */
 /* A server's side on a connected, nonblocking socket, ready for SSL_accept. The caller keeps its
  * reference to the set at least as long. NULL when memory fails. */
 SSL *tls_set_accept(struct tls_set *set, int fd);
+
+/* ---- the client's side ---- */
+
+enum tls_verify {
+    TLS_VERIFY_NONE, /* whoever it is; peer.tls_verified still says what a check would */
+    TLS_VERIFY_NAME, /* a certificate of a known CA, for one of the names */
+    TLS_VERIFY_DANE, /* by TLSA records (RFC 7672): usages 2 and 3 */
+};
+
+#define TLS_TLSA_MAX 32 /* records of one server that are looked at */
+
+struct tls_tlsa { /* RFC 6698 2.1 */
+    uint8_t usage, selector, matching;
+    const uint8_t *data;
+    size_t data_n;
+};
+
+struct tls_target {
+    enum tls_verify verify;
+    const char *name;       /* asked for (SNI), and verified */
+    const char *other_name; /* as good as `name` for the check; NULL: none */
+    const struct tls_tlsa *tlsa;
+    size_t tlsa_n;
+    bool only_tls13;
+};
+
+/* What all connections as a client share: whom they trust. */
+struct tls_client;
+/* ca_file: PEM; NULL or "": the system's. 0, -ERR_INVALID (the file). */
+int tls_client_new(const char *ca_file, struct tls_client **ret, struct error *err) MUST_USE;
+/* What was prepared with it may live on. NULL is fine. */
+void tls_client_free(struct tls_client *client);
+/* Any thread. A client's side without a socket yet, for net_connect; all is copied. With DANE and
+ * no record that can be used, encryption is all there is (RFC 7672 2.2: "unusable"): nobody is
+ * verified. NULL when memory fails. */
+SSL *tls_client_prepare(struct tls_client *client, const struct tls_target *target);
+
 /* After the handshake: version, cipher, server name and channel bindings. */
 void tls_fill_peer(SSL *ssl, struct session_peer *peer);
 /* OpenSSL's reason for the last failure on this thread, in its words; empties its queue. */

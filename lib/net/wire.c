@@ -112,10 +112,16 @@ int wire_start_tls(struct wire *wire, struct tls *tls)
     return wire->ssl ? 0 : -ERR_UNAVAILABLE;
 }
 
+int wire_start_client(struct wire *wire, SSL *ssl)
+{
+    wire->ssl = ssl;
+    return SSL_set_fd(ssl, wire->fd) == 1 ? 0 : -ERR_UNAVAILABLE;
+}
+
 int wire_handshake(struct wire *wire)
 {
     ERR_clear_error();
-    int rc = SSL_accept(wire->ssl);
+    int rc = SSL_do_handshake(wire->ssl);
     return rc == 1 ? 0 : tls_outcome(wire, rc);
 }
 

@@ -36,6 +36,8 @@ ssize_t wire_write(struct wire *wire, const void *p, size_t n);
 
 /* Begins TLS as the server. 0 or -ERR_UNAVAILABLE. */
 int wire_start_tls(struct wire *wire, struct tls *tls) MUST_USE;
+/* Begins TLS as the client; ssl is the wire's from now on. 0 or -ERR_UNAVAILABLE. */
+int wire_start_client(struct wire *wire, SSL *ssl) MUST_USE;
 /* Goes on with the handshake. 0: done; WIRE_BLOCKED, WIRE_EOF; WIRE_BROKEN: see tls_last_error. */
 int wire_handshake(struct wire *wire);
 
