@@ -28,6 +28,11 @@ const struct command *const cmd_table[] = {
     &cmd_domain_add,
     &cmd_domain_list,
     &cmd_domain_delete,
+    &cmd_dkim_add,
+    &cmd_dkim_list,
+    &cmd_dkim_show,
+    &cmd_dkim_rotate,
+    &cmd_dkim_delete,
 #ifdef EIDER_HAS_IMPORT
     &cmd_import,
 #endif

@@ -15,13 +15,21 @@ static const struct table_facts {
     const char *name;
     size_t key_min, key_max;
 } tables[STORE_TABLES_] = {
-    [STORE_ACCOUNTS] = {"accounts", 8, 8},           [STORE_ADDRESSES] = {"addresses", 3, 320},
-    [STORE_DOMAINS] = {"domains", 1, 255},           [STORE_LOG] = {"log", 16, 16},
-    [STORE_MESSAGES] = {"messages", 16, 16},         [STORE_BLOBS] = {"blobs", 32, 32},
-    [STORE_BLOBLINKS] = {"bloblinks", 32, 32},       [STORE_SNAPSHOTS] = {"snapshots", 8, 8},
-    [STORE_SEGMENTS] = {"segments", 28, 28},         [STORE_QUEUE] = {"queue", 8, 8},
-    [STORE_TEXTINDEX] = {"textindex", 20, 20},       [STORE_QUEUEBODIES] = {"queuebodies", 12, 12},
-    [STORE_QUEUEENTRIES] = {"queueentries", 10, 10}, [STORE_QUEUEDUE] = {"queuedue", 22, 22},
+    [STORE_ACCOUNTS] = {"accounts", 8, 8},
+    [STORE_ADDRESSES] = {"addresses", 3, 320},
+    [STORE_DOMAINS] = {"domains", 1, 255},
+    [STORE_LOG] = {"log", 16, 16},
+    [STORE_MESSAGES] = {"messages", 16, 16},
+    [STORE_BLOBS] = {"blobs", 32, 32},
+    [STORE_BLOBLINKS] = {"bloblinks", 32, 32},
+    [STORE_SNAPSHOTS] = {"snapshots", 8, 8},
+    [STORE_SEGMENTS] = {"segments", 28, 28},
+    [STORE_QUEUE] = {"queue", 8, 8},
+    [STORE_TEXTINDEX] = {"textindex", 20, 20},
+    [STORE_QUEUEBODIES] = {"queuebodies", 12, 12},
+    [STORE_QUEUEENTRIES] = {"queueentries", 10, 10},
+    [STORE_QUEUEDUE] = {"queuedue", 22, 22},
+    [STORE_DKIM] = {"dkim", 3, 319},
 };
 
 /* Calls of this thread; store_trips has no other way to know whose they are. */

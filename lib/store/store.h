@@ -52,6 +52,7 @@ enum store_table {
                          */
     STORE_QUEUEENTRIES, /* queue id(8) number(2): head = recipients at one destination */
     STORE_QUEUEDUE,     /* when(8) queue id(8) number(2) turn(4): head = for what. Immutable */
+    STORE_DKIM, /* domain NUL selector, 3 to 319 bytes: head = a key that signs outgoing mail */
     STORE_TABLES_
 };
 

@@ -140,7 +140,7 @@ static void check_all_tables_in_one_call(struct run *r)
             size = 16;
         else if (t == STORE_SEGMENTS)
             size = 28;
-        else if (t == STORE_TEXTINDEX)
+        else if (t == STORE_TEXTINDEX || t == STORE_DKIM)
             size = 20;
         else if (t == STORE_QUEUEBODIES)
             size = 12;
