@@ -50,6 +50,7 @@ static void clear_results(struct intent *it)
     it->seq = it->mailbox_id = 0;
     it->nothing = it->duplicate = false;
     it->uidvalidity = it->uid = 0;
+    it->message_id = 0;
     uidset_clear(&it->done);
     uidset_clear(&it->late);
 }

@@ -96,7 +96,7 @@ int judge_append(struct builder *b, struct build_item *item)
     op = builder_op(b, OP_APPEND);
     op->mailbox = box->id;
     op->uid = it->uid = box->sum.uidnext;
-    op->message = item->message;
+    op->message = it->message_id = item->message;
     op->size = (uint32_t)item->size;
     op->date = it->date || it->has_date ? it->date : b->work->t_ms / 1000;
     op->add = flags;

@@ -186,6 +186,7 @@ struct intent {
     bool duplicate; /* deliver: these bytes had been stored before (answer 250) */
     uint64_t mailbox_id;  /* create: its id; append, copy, move: the target's */
     uint32_t uidvalidity; /* of the target (append, copy, move) */
+    uint64_t message_id;  /* append, deliver: the message's (EMAILID); not of a duplicate */
     uint32_t uid;         /* append: the uid; copy, move: the first; the others follow in a row */
     struct uidset done;   /* flags: changed; expunge: removed; copy, move: source uids, in order */
     struct uidset late;   /* flags: not changed, modseq above `since` (MODIFIED) */

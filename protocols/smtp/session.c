@@ -10,11 +10,12 @@
  * message by settings; content beyond the limit is read and dropped, so that the reply can be given
  * where the protocol wants it.
  *
- * STANDARDS: RFC 5321, RFC 2033 (LMTP), RFC 1870 (SIZE), RFC 2034 and 3463 (enhanced codes), RFC
- * 2920, RFC 3030 (CHUNKING, BINARYMIME), RFC 3207 (STARTTLS), RFC 6152, RFC 6531 (SMTPUTF8).
+ * STANDARDS: RFC 5321, RFC 2033 (LMTP), RFC 6409 (submission), RFC 2034 and 3463 (enhanced codes),
+ * RFC 2920, RFC 3030 (CHUNKING, BINARYMIME), RFC 3207 (STARTTLS), RFC 4954 (AUTH); params.c names
+ * the rest.
  *
- * To add a command: a row in `commands`. To add an extension: a line in `say_extensions`, a row in
- * `mail_params` or `rcpt_params`.
+ * To add a command: a row in `commands`, with the extension that it belongs to. To add an
+ * extension: params.c.
  */
 #include <stdatomic.h>
 #include <stdio.h>
@@ -22,25 +23,13 @@
 #include "lib/base/clock.h"
 #include "lib/base/codec.h"
 #include "lib/base/log.h"
-#include "protocols/smtp/smtp.h"
+#include "protocols/smtp/impl.h"
 
 #define INPUT_MAX  ((size_t)256 << 10) /* bytes taken in before a step must have handled some */
 #define OUTPUT_MAX ((size_t)4 << 20)
 
-enum state {
-    STATE_NEW,    /* connected, or TLS begun: no hello yet */
-    STATE_READY,  /* hello said; no transaction */
-    STATE_MAIL,   /* sender known */
-    STATE_RCPT,   /* at least one recipient accepted */
-    STATE_DATA,   /* content by DATA */
-    STATE_BDAT,   /* inside a chunk */
-    STATE_CHUNKS, /* between chunks */
-    STATE_CLOSED,
-    STATES_
-};
-
-static const char *const state_names[STATES_] = {"new",  "ready", "mail",   "rcpt",
-                                                 "data", "bdat",  "chunks", "closed"};
+static const char *const state_names[STATES_] = {"new",  "ready", "auth", "held",   "mail",
+                                                 "rcpt", "data",  "bdat", "chunks", "closed"};
 
 #define BIT(state) (1u << (state))
 #define IN_SESSION (BIT(STATE_READY) | BIT(STATE_MAIL) | BIT(STATE_RCPT) | BIT(STATE_CHUNKS))
@@ -49,8 +38,10 @@ static const char *const state_names[STATES_] = {"new",  "ready", "mail",   "rcp
 /* moves[from]: states that may follow. */
 static const unsigned moves[STATES_] = {
     [STATE_NEW] = BIT(STATE_NEW) | BIT(STATE_READY) | BIT(STATE_BDAT) | BIT(STATE_CLOSED),
-    [STATE_READY] =
-        BIT(STATE_NEW) | BIT(STATE_READY) | BIT(STATE_MAIL) | BIT(STATE_BDAT) | BIT(STATE_CLOSED),
+    [STATE_READY] = BIT(STATE_NEW) | BIT(STATE_READY) | BIT(STATE_AUTH) | BIT(STATE_MAIL) |
+                    BIT(STATE_BDAT) | BIT(STATE_CLOSED),
+    [STATE_AUTH] = BIT(STATE_READY) | BIT(STATE_HELD) | BIT(STATE_CLOSED),
+    [STATE_HELD] = BIT(STATE_READY) | BIT(STATE_CLOSED),
     [STATE_MAIL] =
         BIT(STATE_READY) | BIT(STATE_RCPT) | BIT(STATE_BDAT) | BIT(STATE_NEW) | BIT(STATE_CLOSED),
     [STATE_RCPT] =
@@ -61,35 +52,12 @@ static const unsigned moves[STATES_] = {
     [STATE_CHUNKS] = BIT(STATE_READY) | BIT(STATE_BDAT) | BIT(STATE_NEW) | BIT(STATE_CLOSED),
 };
 
-struct smtp_service {
-    struct session_service service; /* first */
-    const struct smtp_dialect *dialect;
-    struct smtp_settings settings;
-    void *context;
-    char *hostname;
-};
-
-struct smtp_session {
-    struct session base; /* first */
-    struct smtp_service *service;
-    enum state state;
-    struct smtp_transaction t;
-    char helo[256];
-    struct smtp_dots dots;
-    uint64_t chunk_left; /* octets of the BDAT chunk still to come */
-    bool chunk_last;
-    bool chunk_dropped; /* it was refused; its octets are read all the same (RFC 3030 section 2) */
-    enum state chunk_back; /* where a dropped one leads back to */
-    unsigned bad_in_row;
-    bool greeted, shutdown, too_long; /* too_long: dropping the rest of an overlong line */
-};
-
 static _Atomic uint64_t next_id = 1;
 
 /* --- small things --------------------------------------------------------------------------------
  */
 
-static void set_state(struct smtp_session *s, enum state to)
+void smtp_set_state(struct smtp_session *s, enum smtp_state to)
 {
     struct log_line l;
 
@@ -107,6 +75,15 @@ static void set_state(struct smtp_session *s, enum state to)
     s->state = to;
 }
 
+/* Texts may quote what came from outside: they hold no control characters. */
+static void set_text(char *text, size_t size, const char *fmt, va_list ap)
+{
+    vsnprintf(text, size, fmt, ap);
+    for (char *p = text; *p; p++)
+        if ((unsigned char)*p < ' ' || *p == 0x7f)
+            *p = '?';
+}
+
 void smtp_reply_set(struct smtp_reply *r, unsigned code, const char *enhanced, const char *fmt, ...)
 {
     va_list ap;
@@ -114,42 +91,56 @@ void smtp_reply_set(struct smtp_reply *r, unsigned code, const char *enhanced, c
     r->code = code;
     r->enhanced = enhanced;
     va_start(ap, fmt);
-    vsnprintf(r->text, sizeof r->text, fmt, ap);
+    set_text(r->text, sizeof r->text, fmt, ap);
     va_end(ap);
-    /* texts may quote what came from outside */
-    for (char *p = r->text; *p; p++)
-        if ((unsigned char)*p < ' ' || *p == 0x7f)
-            *p = '?';
 }
 
-static void send_reply(struct smtp_session *s, const struct smtp_reply *r)
+void smtp_reply_more(struct smtp_reply *r, const char *fmt, ...)
 {
-    buf_printf(&s->base.out, "%03u ", r->code);
-    if (r->enhanced)
-        buf_printf(&s->base.out, "%s ", r->enhanced);
-    buf_add_str(&s->base.out, r->text);
-    buf_add_str(&s->base.out, "\r\n");
-}
+    size_t n = strlen(r->text);
+    va_list ap;
 
-#define REPLY(s, code, enhanced, ...)                                                              \
-    do {                                                                                           \
-        struct smtp_reply reply_;                                                                  \
-        smtp_reply_set(&reply_, code, enhanced, __VA_ARGS__);                                      \
-        send_reply(s, &reply_);                                                                    \
-    } while (0)
-
-/* A command that was wrong. Too many in a row: the other side does not speak our language. */
-static void bad(struct smtp_session *s, unsigned code, const char *enhanced, const char *text)
-{
-    if (++s->bad_in_row > s->service->settings.bad_commands) {
-        REPLY(s, 421, "4.7.0", "%s too many errors", s->service->settings.hostname);
-        s->base.want.close = true;
+    if (n + 2 > sizeof r->text)
         return;
-    }
-    REPLY(s, code, enhanced, "%s", text);
+    r->text[n] = '\n';
+    va_start(ap, fmt);
+    set_text(r->text + n + 1, sizeof r->text - n - 1, fmt, ap);
+    va_end(ap);
 }
 
-static void transaction_end(struct smtp_session *s)
+void smtp_send(struct smtp_session *s, const struct smtp_reply *r)
+{
+    struct slice rest = slice_str(r->text);
+    bool last = false;
+
+    while (!last) {
+        ssize_t end = slice_find(rest, '\n');
+
+        last = end < 0;
+        buf_printf(&s->base.out, "%03u%c", r->code, last ? ' ' : '-');
+        if (r->enhanced)
+            buf_printf(&s->base.out, "%s ", r->enhanced);
+        buf_add_slice(&s->base.out, slice_sub(rest, 0, last ? rest.n : (size_t)end));
+        buf_add_str(&s->base.out, "\r\n");
+        rest = slice_skip(rest, (size_t)end + 1);
+    }
+}
+
+void smtp_bad(struct smtp_session *s, unsigned code, const char *enhanced, const char *text)
+{
+    if (++s->bad_in_row > s->service->settings.bad_commands)
+        smtp_goodbye(s, "4.7.0", "too many errors");
+    else
+        SMTP_REPLY(s, code, enhanced, "%s", text);
+}
+
+void smtp_goodbye(struct smtp_session *s, const char *enhanced, const char *why)
+{
+    SMTP_REPLY(s, 421, enhanced, "%s %s", s->service->settings.hostname, why);
+    s->base.want.close = true;
+}
+
+void smtp_transaction_end(struct smtp_session *s)
 {
     if (s->t.content)
         s->service->dialect->ops->abort(s->service->context, &s->t);
@@ -160,55 +151,62 @@ static void transaction_end(struct smtp_session *s)
 
 static void transaction_begin(struct smtp_session *s)
 {
-    bool tls = s->base.peer.tls;
-    const char *name = s->service->dialect->name;
+    smtp_transaction_end(s);
+    s->t = (struct smtp_transaction){
+        .begun = true,
+        .envid = "",
+        .peer = &s->base.peer,
+        .settings = &s->service->settings,
+        .helo = s->helo,
+        .session = s->base.id,
+        .user = s->logged_in ? &s->user : NULL,
+        .client = s->client,
+    };
+}
 
-    transaction_end(s);
-    s->t.begun = true;
-    s->t.peer = &s->base.peer;
-    s->t.settings = &s->service->settings;
-    s->t.helo = s->helo;
-    s->t.with = arena_printf(&s->t.arena, "%s%s", name, tls ? "S" : "");
+/* "ESMTPSA" (RFC 3848); HELO is "SMTP", which has no longer forms. */
+static void name_with(struct smtp_session *s)
+{
+    const struct smtp_dialect *dialect = s->service->dialect;
+
+    s->t.with = !s->extended ? "SMTP"
+                             : arena_printf(&s->t.arena, "%s%s%s",
+                                            s->t.utf8 ? dialect->with_utf8 : dialect->with,
+                                            s->base.peer.tls ? "S" : "", s->logged_in ? "A" : "");
 }
 
 /* --- hello ---------------------------------------------------------------------------------------
  */
 
-static void say_extensions(struct smtp_session *s)
-{
-    const struct smtp_settings *set = &s->service->settings;
-
-    buf_printf(&s->base.out, "250-%s\r\n", set->hostname);
-    buf_add_str(&s->base.out, "250-PIPELINING\r\n");
-    buf_printf(&s->base.out, "250-SIZE %llu\r\n", (unsigned long long)set->message_max);
-    if (set->starttls && !s->base.peer.tls)
-        buf_add_str(&s->base.out, "250-STARTTLS\r\n");
-    buf_add_str(&s->base.out, "250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250-BINARYMIME\r\n"
-                              "250-CHUNKING\r\n250 SMTPUTF8\r\n");
-}
-
-static void cmd_hello(struct smtp_session *s, struct slice rest)
+static bool hello(struct smtp_session *s, struct slice rest)
 {
     ssize_t blank = slice_find(rest, ' ');
     struct slice name = slice_sub(rest, 0, blank < 0 ? rest.n : (size_t)blank);
 
     if (!name.n || name.n >= sizeof s->helo || !utf8_valid(name)) {
-        bad(s, 501, "5.5.4", "A host name or address is missing or malformed");
-        return;
+        smtp_bad(s, 501, "5.5.4", "A host name or address is missing or malformed");
+        return false;
     }
-    transaction_end(s);
+    smtp_transaction_end(s);
     snprintf(s->helo, sizeof s->helo, "%.*s", SLICE_FMT(name));
-    set_state(s, STATE_READY);
-    say_extensions(s);
+    smtp_set_state(s, STATE_READY);
+    return true;
+}
+
+static void cmd_hello(struct smtp_session *s, struct slice rest)
+{
+    if (!hello(s, rest))
+        return;
+    s->extended = true;
+    smtp_say_extensions(s);
 }
 
 static void cmd_helo(struct smtp_session *s, struct slice rest)
 {
-    if (!s->service->dialect->helo) {
-        bad(s, 500, "5.5.1", "This is LMTP: say LHLO");
+    if (!hello(s, rest))
         return;
-    }
-    cmd_hello(s, rest);
+    s->extended = false;
+    SMTP_REPLY(s, 250, NULL, "%s", s->service->settings.hostname);
 }
 
 /* --- MAIL and RCPT
@@ -222,70 +220,6 @@ static bool is_ascii(struct slice s)
     return true;
 }
 
-/* Parameter handlers: true: fine; false: a reply has been sent. */
-static bool param_size(struct smtp_session *s, struct slice value)
-{
-    if (!slice_to_u64(value, INT64_MAX, &s->t.size)) {
-        bad(s, 501, "5.5.4", "SIZE needs a number");
-        return false;
-    }
-    if (s->t.size > s->service->settings.message_max) {
-        REPLY(s, 552, "5.3.4", "A message may have %llu octets here",
-              (unsigned long long)s->service->settings.message_max);
-        return false;
-    }
-    return true;
-}
-
-static bool param_body(struct smtp_session *s, struct slice value)
-{
-    static const struct {
-        const char *name;
-        enum smtp_body body;
-    } bodies[] = {
-        {"7BIT", SMTP_7BIT}, {"8BITMIME", SMTP_8BITMIME}, {"BINARYMIME", SMTP_BINARYMIME}};
-
-    for (size_t i = 0; i < ARRAY_LEN(bodies); i++) {
-        if (slice_ieq(value, slice_str(bodies[i].name))) {
-            s->t.body = bodies[i].body;
-            return true;
-        }
-    }
-    bad(s, 501, "5.5.4", "BODY is 7BIT, 8BITMIME or BINARYMIME");
-    return false;
-}
-
-static bool param_utf8(struct smtp_session *s, struct slice value)
-{
-    if (value.n) {
-        bad(s, 501, "5.5.4", "SMTPUTF8 has no value");
-        return false;
-    }
-    s->t.utf8 = true;
-    s->t.with = arena_printf(&s->t.arena, "UTF8%s%s", s->service->dialect->name,
-                             s->base.peer.tls ? "S" : "");
-    return true;
-}
-
-static const struct param_row {
-    const char *keyword;
-    bool (*handle)(struct smtp_session *s, struct slice value);
-} mail_params[] = {
-    {"SIZE", param_size},     /* RFC 1870 */
-    {"BODY", param_body},     /* RFC 6152, RFC 3030 */
-    {"SMTPUTF8", param_utf8}, /* RFC 6531 */
-};
-
-static bool handle_param(struct smtp_session *s, const struct smtp_param *param,
-                         const struct param_row *rows, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (slice_ieq(param->keyword, slice_str(rows[i].keyword)))
-            return rows[i].handle(s, param->value);
-    bad(s, 555, "5.5.4", "A parameter is not known or not offered");
-    return false;
-}
-
 /* The text of a path that is to be kept: valid UTF-8, and ASCII unless the transaction is SMTPUTF8.
  */
 static bool check_address(struct smtp_session *s, struct slice address)
@@ -294,204 +228,93 @@ static bool check_address(struct smtp_session *s, struct slice address)
         return true;
     if (s->t.utf8 && utf8_valid(address))
         return true;
-    bad(s, 553, "5.6.7", "An address outside ASCII needs SMTPUTF8 and must be UTF-8");
+    smtp_bad(s, 553, "5.6.7", "An address outside ASCII needs SMTPUTF8 and must be UTF-8");
     return false;
+}
+
+/* Parameters and address are fine; may there be mail from it? */
+static bool begin_mail(struct smtp_session *s, const struct smtp_path *path,
+                       struct smtp_reply *reply)
+{
+    const struct smtp_ops *ops = s->service->dialect->ops;
+
+    if (!smtp_take_params(s, path, NULL) || !check_address(s, path->address))
+        return false;
+    s->t.sender = arena_str(&s->t.arena, path->address);
+    name_with(s);
+    if (ops->mail && ops->mail(s->service->context, &s->t, reply) < 0) {
+        smtp_send(s, reply);
+        return false;
+    }
+    return true;
+}
+
+/* RFC 6710 section 4.1: "250 X.3.6" says that the priority was lowered. */
+static void limit_priority(struct smtp_session *s, struct smtp_reply *reply)
+{
+    int max = s->service->settings.priority_max;
+
+    if (s->t.priority <= max)
+        return;
+    s->t.priority = max;
+    smtp_reply_set(reply, 250, "2.3.6", "%d is the priority of the message", max);
 }
 
 static void cmd_mail(struct smtp_session *s, struct slice rest)
 {
+    unsigned max = s->service->settings.transactions_max;
+    struct smtp_reply reply;
     struct smtp_path path;
-    int res = smtp_path_parse(rest, S("FROM:"), &path);
 
-    if (res < 0) {
-        bad(s, 501, "5.5.2", "Say MAIL FROM:<address>");
+    if (smtp_path_parse(rest, S("FROM:"), &path) < 0) {
+        smtp_bad(s, 501, "5.5.2", "Say MAIL FROM:<address>");
+        return;
+    }
+    if (max && s->transactions >= max) {
+        smtp_goodbye(s, "4.5.3", "takes no more messages on one connection");
         return;
     }
     transaction_begin(s);
-    for (size_t i = 0; i < path.n_params; i++) {
-        if (handle_param(s, &path.params[i], mail_params, ARRAY_LEN(mail_params)))
-            continue;
-        transaction_end(s);
+    smtp_reply_set(&reply, 250, "2.1.0", "Sender accepted");
+    if (!begin_mail(s, &path, &reply)) {
+        smtp_transaction_end(s);
         return;
     }
-    if (!check_address(s, path.address)) {
-        transaction_end(s);
-        return;
-    }
-    s->t.sender = arena_str(&s->t.arena, path.address);
-    set_state(s, STATE_MAIL);
-    REPLY(s, 250, "2.1.0", "Sender accepted");
+    limit_priority(s, &reply);
+    s->transactions++;
+    smtp_set_state(s, STATE_MAIL);
+    smtp_send(s, &reply);
 }
 
 static void cmd_rcpt(struct smtp_session *s, struct slice rest)
 {
-    struct smtp_recipient recipient = {0};
+    struct smtp_recipient recipient = {.orcpt = ""};
     struct smtp_reply reply;
     struct smtp_path path;
 
     if (smtp_path_parse(rest, S("TO:"), &path) < 0 || !path.address.n) {
-        bad(s, 501, "5.5.2", "Say RCPT TO:<address>");
+        smtp_bad(s, 501, "5.5.2", "Say RCPT TO:<address>");
         return;
     }
     /* refused ones count too: they have cost a lookup, and memory until the transaction ends */
     if (s->t.recipients.n >= s->service->settings.recipients_max ||
         s->t.refused >= s->service->settings.recipients_max) {
-        REPLY(s, 452, "4.5.3", "Too many recipients in one transaction: send again for the rest");
+        SMTP_REPLY(s, 452, "4.5.3",
+                   "Too many recipients in one transaction: send again for the rest");
         return;
     }
-    if (path.n_params) {
-        bad(s, 555, "5.5.4", "A parameter is not known or not offered");
-        return;
-    }
-    if (!check_address(s, path.address))
+    if (!smtp_take_params(s, &path, &recipient) || !check_address(s, path.address))
         return;
     recipient.address = arena_str(&s->t.arena, path.address);
     smtp_reply_set(&reply, 250, "2.1.5", "Recipient accepted");
     if (s->service->dialect->ops->rcpt(s->service->context, &s->t, &recipient, &reply) == 0) {
         *VEC_PUSH(&s->t.recipients) = recipient;
         if (s->state == STATE_MAIL)
-            set_state(s, STATE_RCPT);
+            smtp_set_state(s, STATE_RCPT);
     } else {
         s->t.refused++;
     }
-    send_reply(s, &reply);
-}
-
-/* --- content -------------------------------------------------------------------------------------
- */
-
-static void log_result(struct smtp_session *s, const struct smtp_recipient *r, int64_t ms)
-{
-    struct log_line l;
-
-    log_begin(&l, LOG_INFO_, "delivery");
-    log_str(&l, "protocol", slice_str(s->service->dialect->name));
-    log_num(&l, "session", (int64_t)s->base.id);
-    log_str(&l, "remote", slice_str(s->base.peer.remote));
-    log_str(&l, "sender", slice_str(s->t.sender));
-    log_str(&l, "recipient", slice_str(r->address));
-    log_num(&l, "octets", (int64_t)s->t.received);
-    log_num(&l, "reply", r->reply.code);
-    if (r->reply.code >= 300)
-        log_str(&l, "reason", slice_str(r->reply.text));
-    log_num(&l, "ms", ms);
-    log_end(&l);
-}
-
-static void content_end(struct smtp_session *s)
-{
-    int64_t begun = clock_mono_ms();
-
-    if (s->t.failed) {
-        for (size_t i = 0; i < s->t.recipients.n; i++)
-            s->t.recipients.items[i].reply = s->t.failure;
-    } else {
-        s->service->dialect->ops->finish(s->service->context, &s->t);
-    }
-    for (size_t i = 0; i < s->t.recipients.n; i++) {
-        struct smtp_recipient *r = &s->t.recipients.items[i];
-
-        log_result(s, r, clock_mono_ms() - begun);
-        if (i == 0 || s->service->dialect->reply_per_recipient)
-            send_reply(s, &r->reply);
-    }
-    transaction_end(s);
-    set_state(s, STATE_READY);
-}
-
-static int content_begin(struct smtp_session *s)
-{
-    struct smtp_reply reply;
-    int res = s->service->dialect->ops->begin(s->service->context, &s->t, &reply);
-
-    if (res < 0) {
-        s->t.failed = true;
-        s->t.failure = reply;
-    }
-    return res;
-}
-
-static void content_fail(struct smtp_session *s, const struct smtp_reply *reply)
-{
-    s->t.failed = true;
-    s->t.failure = *reply;
-    if (s->t.content)
-        s->service->dialect->ops->abort(s->service->context, &s->t);
-}
-
-/* Never fails towards the reader of the input: what goes wrong is kept for the reply. */
-static int content_feed(void *ctx, struct slice bytes)
-{
-    struct smtp_session *s = ctx;
-    struct smtp_reply reply;
-
-    s->t.received += bytes.n;
-    if (s->t.failed)
-        return 0;
-    if (s->t.received > s->service->settings.message_max) {
-        smtp_reply_set(&reply, 552, "5.3.4", "A message may have %llu octets here",
-                       (unsigned long long)s->service->settings.message_max);
-        content_fail(s, &reply);
-        return 0;
-    }
-    if (s->service->dialect->ops->feed(s->service->context, &s->t, bytes, &reply) < 0)
-        content_fail(s, &reply);
-    return 0;
-}
-
-static void cmd_data(struct smtp_session *s, struct slice rest)
-{
-    struct smtp_reply reply;
-
-    if (rest.n) {
-        bad(s, 501, "5.5.4", "DATA has no argument");
-        return;
-    }
-    if (s->t.body == SMTP_BINARYMIME) {
-        /* RFC 3030 section 3: BINARYMIME cannot be used with DATA */
-        bad(s, 503, "5.5.1", "BINARYMIME needs BDAT");
-        return;
-    }
-    if (content_begin(s) < 0) {
-        reply = s->t.failure;
-        transaction_end(s);
-        set_state(s, STATE_READY);
-        send_reply(s, &reply);
-        return;
-    }
-    s->dots = (struct smtp_dots){0};
-    set_state(s, STATE_DATA);
-    REPLY(s, 354, NULL, "Send the message, end with <CRLF>.<CRLF>");
-}
-
-static void cmd_bdat(struct smtp_session *s, struct slice rest)
-{
-    if (smtp_bdat_parse(rest, &s->chunk_left, &s->chunk_last) < 0) {
-        /* where the chunk ends is not known, so neither is where the next command begins */
-        REPLY(s, 501, "5.5.4", "Say BDAT size [LAST]");
-        s->base.want.close = true;
-        return;
-    }
-    s->chunk_back = s->state;
-    s->chunk_dropped = s->state != STATE_RCPT && s->state != STATE_CHUNKS;
-    if (s->state == STATE_RCPT)
-        (void)!content_begin(s);
-    set_state(s, STATE_BDAT);
-}
-
-static void chunk_end(struct smtp_session *s)
-{
-    if (s->chunk_dropped) {
-        set_state(s, s->chunk_back);
-        bad(s, 503, "5.5.1", "No valid recipients");
-        return;
-    }
-    if (s->chunk_last) {
-        content_end(s);
-        return;
-    }
-    set_state(s, STATE_CHUNKS);
-    REPLY(s, 250, "2.0.0", "%llu octets so far", (unsigned long long)s->t.received);
+    smtp_send(s, &reply);
 }
 
 /* --- the rest
@@ -499,99 +322,123 @@ static void chunk_end(struct smtp_session *s)
 
 static void cmd_rset(struct smtp_session *s, struct slice rest)
 {
-    transaction_end(s);
+    smtp_transaction_end(s);
     if (s->state != STATE_NEW)
-        set_state(s, STATE_READY);
-    REPLY(s, 250, "2.0.0", "Forgotten");
+        smtp_set_state(s, STATE_READY);
+    SMTP_REPLY(s, 250, "2.0.0", "Forgotten");
 }
 
 static void cmd_noop(struct smtp_session *s, struct slice rest)
 {
-    REPLY(s, 250, "2.0.0", "Nothing done");
+    SMTP_REPLY(s, 250, "2.0.0", "Nothing done");
 }
 
 static void cmd_vrfy(struct smtp_session *s, struct slice rest)
 {
-    REPLY(s, 252, "2.5.0", "Try to deliver to it");
-}
-
-static void cmd_help(struct smtp_session *s, struct slice rest)
-{
-    REPLY(s, 214, "2.0.0", "%s MAIL RCPT DATA BDAT RSET NOOP VRFY QUIT",
-          s->service->dialect->hello);
+    SMTP_REPLY(s, 252, "2.5.0", "Try to deliver to it");
 }
 
 static void cmd_quit(struct smtp_session *s, struct slice rest)
 {
-    transaction_end(s);
-    set_state(s, STATE_CLOSED);
-    REPLY(s, 221, "2.0.0", "%s closing", s->service->settings.hostname);
+    smtp_transaction_end(s);
+    smtp_set_state(s, STATE_CLOSED);
+    SMTP_REPLY(s, 221, "2.0.0", "%s closing", s->service->settings.hostname);
     s->base.want.close = true;
 }
 
 static void cmd_starttls(struct smtp_session *s, struct slice rest)
 {
     if (rest.n) {
-        bad(s, 501, "5.5.4", "STARTTLS has no argument");
+        smtp_bad(s, 501, "5.5.4", "STARTTLS has no argument");
         return;
     }
     if (!s->service->settings.starttls || s->base.peer.tls) {
-        bad(s, 503, "5.5.1", s->base.peer.tls ? "TLS is in use already" : "TLS is not offered");
+        smtp_bad(s, 503, "5.5.1",
+                 s->base.peer.tls ? "TLS is in use already" : "TLS is not offered");
         return;
     }
-    transaction_end(s);
-    REPLY(s, 220, "2.0.0", "Begin TLS");
+    smtp_transaction_end(s);
+    SMTP_REPLY(s, 220, "2.0.0", "Begin TLS");
     s->base.want.starttls = true;
 }
 
+static void cmd_help(struct smtp_session *s, struct slice rest);
+
 static const struct command {
     const char *verb;
+    unsigned extension; /* it is known where the dialect has this; 0: everywhere */
     unsigned states;
+    bool login; /* where there is AUTH: only behind it (RFC 4954 section 4, 530) */
     void (*handle)(struct smtp_session *s, struct slice rest);
     const char *elsewhere; /* what is said in other states (503 5.5.1) */
 } commands[] = {
-    {"HELO", ANYWHERE, cmd_helo, NULL},
-    {"MAIL", BIT(STATE_READY), cmd_mail, "Say hello first, and one MAIL only in a transaction"},
-    {"RCPT", BIT(STATE_MAIL) | BIT(STATE_RCPT), cmd_rcpt, "MAIL comes before RCPT"},
-    {"DATA", BIT(STATE_RCPT), cmd_data, "No valid recipients"}, /* RFC 2033 section 4.2 */
-    {"BDAT", ANYWHERE, cmd_bdat, NULL},
-    {"RSET", ANYWHERE, cmd_rset, NULL},
-    {"NOOP", ANYWHERE, cmd_noop, NULL},
-    {"VRFY", IN_SESSION, cmd_vrfy, "Say hello first"},
-    {"HELP", ANYWHERE, cmd_help, NULL},
-    {"QUIT", ANYWHERE, cmd_quit, NULL},
-    {"STARTTLS", BIT(STATE_NEW) | BIT(STATE_READY), cmd_starttls, "Not within a transaction"},
+    {"LHLO", SMTP_LHLO, ANYWHERE, false, cmd_hello, NULL},
+    {"EHLO", SMTP_EHLO, ANYWHERE, false, cmd_hello, NULL},
+    {"HELO", SMTP_HELO, ANYWHERE, false, cmd_helo, NULL},
+    {"STARTTLS", SMTP_STARTTLS, BIT(STATE_NEW) | BIT(STATE_READY), false, cmd_starttls,
+     "Not within a transaction"},
+    {"AUTH", SMTP_AUTH, BIT(STATE_READY), false, smtp_cmd_auth,
+     "Say hello first, and not within a transaction"},
+    {"MAIL", 0, BIT(STATE_READY), true, cmd_mail,
+     "Say hello first, and one MAIL only in a transaction"},
+    {"RCPT", 0, BIT(STATE_MAIL) | BIT(STATE_RCPT), true, cmd_rcpt, "MAIL comes before RCPT"},
+    /* RFC 2033 section 4.2 */
+    {"DATA", 0, BIT(STATE_RCPT), true, smtp_cmd_data, "No valid recipients"},
+    {"BDAT", SMTP_CHUNKING, ANYWHERE, false, smtp_cmd_bdat, NULL},
+    {"RSET", 0, ANYWHERE, false, cmd_rset, NULL},
+    {"NOOP", 0, ANYWHERE, false, cmd_noop, NULL},
+    {"VRFY", 0, IN_SESSION, true, cmd_vrfy, "Say hello first"},
+    {"HELP", 0, ANYWHERE, false, cmd_help, NULL},
+    {"QUIT", 0, ANYWHERE, false, cmd_quit, NULL},
 };
+
+static bool offered(const struct smtp_session *s, const struct command *row)
+{
+    return !row->extension || smtp_has(s, row->extension);
+}
+
+static void cmd_help(struct smtp_session *s, struct slice rest)
+{
+    CLEANUP(buf_done) struct buf verbs = buf_make(1000);
+    struct smtp_reply reply;
+
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+        if (offered(s, &commands[i]))
+            buf_printf(&verbs, "%s%s", verbs.n ? " " : "", commands[i].verb);
+    smtp_reply_set(&reply, 214, "2.0.0", "This is Eider. Commands:");
+    smtp_reply_more(&reply, "%s", buf_cstr(&verbs));
+    smtp_send(s, &reply);
+}
+
+static const struct command *command_named(const struct smtp_session *s, struct slice verb)
+{
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+        if (slice_ieq(verb, slice_str(commands[i].verb)) && offered(s, &commands[i]))
+            return &commands[i];
+    return NULL;
+}
 
 static void run_command(struct smtp_session *s, struct slice line)
 {
+    unsigned before = s->bad_in_row;
+    const struct command *row;
     struct smtp_line cmd;
 
     if (smtp_line_parse(line, &cmd) < 0) {
-        bad(s, 500, "5.5.2", "That is no command");
+        smtp_bad(s, 500, "5.5.2", "That is no command");
         return;
     }
-    if (slice_ieq(cmd.verb, slice_str(s->service->dialect->hello))) {
-        s->bad_in_row = 0;
-        cmd_hello(s, cmd.rest);
-        return;
-    }
-    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-        const struct command *row = &commands[i];
-        unsigned before = s->bad_in_row;
-
-        if (!slice_ieq(cmd.verb, slice_str(row->verb)))
-            continue;
-        if (!(row->states & BIT(s->state))) {
-            bad(s, 503, "5.5.1", row->elsewhere);
-            return;
-        }
+    row = command_named(s, cmd.verb);
+    if (!row)
+        smtp_bad(s, 500, "5.5.1", "Unknown command");
+    else if (row->login && smtp_has(s, SMTP_AUTH) && !s->logged_in)
+        smtp_bad(s, 530, "5.7.0", "Log in first (AUTH)");
+    else if (!(row->states & BIT(s->state)))
+        smtp_bad(s, 503, "5.5.1", row->elsewhere);
+    else
         row->handle(s, cmd.rest);
-        if (s->bad_in_row == before)
-            s->bad_in_row = 0;
-        return;
-    }
-    bad(s, 500, "5.5.1", "Unknown command");
+    if (s->bad_in_row == before)
+        s->bad_in_row = 0;
 }
 
 /* --- the step
@@ -605,6 +452,21 @@ static size_t line_length(struct slice in)
     return at < 0 ? 0 : (size_t)at + 2;
 }
 
+/* Lines are longer where a client may log in: tokens are. */
+static size_t line_max(const struct smtp_session *s)
+{
+    return smtp_has(s, SMTP_AUTH) && !s->logged_in ? SMTP_AUTH_LINE_MAX : SMTP_LINE_MAX;
+}
+
+static void line_too_long(struct smtp_session *s)
+{
+    if (s->state == STATE_AUTH) {
+        sasl_free(TAKE(s->sasl));
+        smtp_set_state(s, STATE_READY);
+    }
+    smtp_bad(s, 500, "5.5.6", "The line is too long");
+}
+
 /* An overlong line is answered once, when its end has come. */
 static bool step_line(struct smtp_session *s)
 {
@@ -612,14 +474,16 @@ static bool step_line(struct smtp_session *s)
     size_t n = line_length(in);
 
     if (!n) {
-        if (in.n > SMTP_LINE_MAX) {
+        if (in.n > line_max(s)) {
             s->too_long = true;
             buf_consume(&s->base.in, in.n - 1); /* the last byte may be the CR of the CRLF */
         }
         return false;
     }
-    if (s->too_long || n > SMTP_LINE_MAX)
-        bad(s, 500, "5.5.6", "The line is too long");
+    if (s->too_long || n > line_max(s))
+        line_too_long(s);
+    else if (s->state == STATE_AUTH)
+        smtp_auth_line(s, slice_sub(in, 0, n - 2));
     else
         run_command(s, slice_sub(in, 0, n - 2));
     s->too_long = false;
@@ -627,41 +491,14 @@ static bool step_line(struct smtp_session *s)
     return true;
 }
 
-static bool step_data(struct smtp_session *s)
-{
-    size_t used = 0;
-    int res;
-
-    if (!s->base.in.n)
-        return false;
-    res = smtp_dots_feed(&s->dots, buf_slice(&s->base.in), &used, content_feed, s);
-    buf_consume(&s->base.in, used);
-    if (res <= 0)
-        return false;
-    content_end(s);
-    return true;
-}
-
-static bool step_chunk(struct smtp_session *s)
-{
-    size_t n = s->chunk_left < s->base.in.n ? (size_t)s->chunk_left : s->base.in.n;
-
-    if (n && !s->chunk_dropped)
-        (void)!content_feed(s, slice_sub(buf_slice(&s->base.in), 0, n));
-    buf_consume(&s->base.in, n);
-    s->chunk_left -= n;
-    if (s->chunk_left)
-        return false;
-    chunk_end(s);
-    return true;
-}
-
 static bool step_once(struct smtp_session *s)
 {
+    if (s->state == STATE_HELD)
+        return false;
     if (s->state == STATE_DATA)
-        return step_data(s);
+        return smtp_step_data(s);
     if (s->state == STATE_BDAT)
-        return step_chunk(s);
+        return smtp_step_chunk(s);
     return step_line(s);
 }
 
@@ -669,24 +506,32 @@ static bool ready(struct session *base)
 {
     struct smtp_session *s = (struct smtp_session *)base;
 
+    if (s->state == STATE_HELD)
+        return false;
     if (s->state == STATE_DATA)
         return base->in.n > 0;
     if (s->state == STATE_BDAT)
         return base->in.n > 0 || s->chunk_left == 0;
-    return line_length(buf_slice(&base->in)) || base->in.n > SMTP_LINE_MAX;
-}
-
-static void say_goodbye(struct smtp_session *s, const char *enhanced, const char *why)
-{
-    REPLY(s, 421, enhanced, "%s %s", s->service->settings.hostname, why);
-    s->base.want.close = true;
+    return line_length(buf_slice(&base->in)) || base->in.n > line_max(s);
 }
 
 static void greet(struct smtp_session *s)
 {
-    REPLY(s, 220, NULL, "%s %s Eider ready", s->service->settings.hostname,
-          s->service->dialect->name);
+    int64_t login = s->service->settings.login_timeout_ms;
+
+    SMTP_REPLY(s, 220, NULL, "%s %s Eider ready", s->service->settings.hostname,
+               s->service->dialect->name);
+    s->login_until_ms = smtp_has(s, SMTP_AUTH) && login ? clock_mono_ms() + login : INT64_MAX;
     s->greeted = true;
+}
+
+static int64_t deadline(const struct smtp_session *s)
+{
+    int64_t idle = clock_mono_ms() + s->service->settings.timeout_ms;
+
+    if (s->state == STATE_HELD)
+        return s->held_until_ms;
+    return s->logged_in ? idle : MIN(idle, s->login_until_ms);
 }
 
 static void set_wants(struct smtp_session *s)
@@ -694,12 +539,38 @@ static void set_wants(struct smtp_session *s)
     struct session_want *w = &s->base.want;
     bool in_content = s->state == STATE_DATA || s->state == STATE_BDAT;
 
-    w->busy = in_content || s->state == STATE_CHUNKS;
-    w->input = !w->close && !w->starttls && !w->output;
+    w->busy = in_content || s->state == STATE_CHUNKS || s->state == STATE_HELD;
+    w->input = !w->close && !w->starttls && !w->output && s->state != STATE_HELD;
     w->input_max = INPUT_MAX;
-    w->deadline_ms = clock_mono_ms() + s->service->settings.timeout_ms;
+    w->deadline_ms = deadline(s);
     if (s->shutdown && !w->busy && !w->close)
-        say_goodbye(s, "4.3.2", "is shutting down");
+        smtp_goodbye(s, "4.3.2", "is shutting down");
+}
+
+/* RFC 3207 section 4.2: what was said before is forgotten */
+static void begin_tls(struct smtp_session *s)
+{
+    s->base.want.starttls = false;
+    s->helo[0] = '\0';
+    smtp_logout(s);
+    if (s->state != STATE_NEW)
+        smtp_set_state(s, STATE_NEW);
+}
+
+/* The deadline has passed: of an answer held back, of the login, or of the client's silence. */
+static bool expired(struct smtp_session *s, unsigned events)
+{
+    if (s->state == STATE_HELD) {
+        smtp_auth_held(s);
+        return false;
+    }
+    if (!s->logged_in && clock_mono_ms() >= s->login_until_ms)
+        smtp_goodbye(s, "4.7.0", "was not told in time who you are");
+    else if (events & SESSION_DEADLINE && !(events & SESSION_INPUT))
+        smtp_goodbye(s, "4.4.2", "heard nothing for too long");
+    else
+        return false;
+    return true;
 }
 
 static void step(struct session *base, unsigned events)
@@ -709,22 +580,14 @@ static void step(struct session *base, unsigned events)
     base->want.output = false;
     if (!s->greeted)
         greet(s);
-    if (events & SESSION_TLS) {
-        /* RFC 3207 section 4.2: what was said before is forgotten */
-        base->want.starttls = false;
-        s->helo[0] = '\0';
-        if (s->state != STATE_NEW)
-            set_state(s, STATE_NEW);
-    }
+    if (events & SESSION_TLS)
+        begin_tls(s);
     if (events & SESSION_SHUTDOWN)
         s->shutdown = true;
-    if (events & SESSION_DEADLINE && !(events & SESSION_INPUT)) {
-        say_goodbye(s, "4.4.2", "heard nothing for too long");
-    } else {
+    if (!expired(s, events))
         while (!base->want.close && !base->want.starttls && base->out.n < SESSION_SLICE &&
                step_once(s))
             ;
-    }
     base->want.output = base->out.n >= SESSION_SLICE;
     if (events & SESSION_EOF)
         base->want.close = true;
@@ -735,16 +598,12 @@ static void session_free(struct session *base)
 {
     struct smtp_session *s = (struct smtp_session *)base;
 
-    transaction_end(s);
+    smtp_transaction_end(s);
+    smtp_logout(s);
     buf_done(&base->in);
     buf_done(&base->out);
     free(s);
 }
-
-static const struct session_ops smtp_session_ops = {
-    .name = "smtp", .ready = ready, .step = step, .free = session_free};
-static const struct session_ops lmtp_session_ops = {
-    .name = "lmtp", .ready = ready, .step = step, .free = session_free};
 
 static struct session *service_open(struct session_service *base, const struct session_peer *peer)
 {
@@ -752,7 +611,7 @@ static struct session *service_open(struct session_service *base, const struct s
     struct smtp_session *s = NEW(struct smtp_session);
 
     s->service = service;
-    s->base.ops = service->dialect->reply_per_recipient ? &lmtp_session_ops : &smtp_session_ops;
+    s->base.ops = &service->ops;
     s->base.in = buf_make(INPUT_MAX);
     s->base.out = buf_make(OUTPUT_MAX);
     s->base.peer = *peer;
@@ -767,11 +626,14 @@ struct session_service *smtp_service_new(const struct smtp_dialect *dialect,
     struct smtp_service *service = NEW(struct smtp_service);
 
     service->dialect = dialect;
+    service->ops = (struct session_ops){
+        .name = dialect->log_name, .ready = ready, .step = step, .free = session_free};
     service->settings = *settings;
     service->hostname = mem_strdup(settings->hostname);
     service->settings.hostname = service->hostname;
     service->context = context;
-    service->service.name = dialect->name;
+    service->service.name = dialect->log_name;
+    service->service.refusal = "421 4.3.2 Too many connections\r\n";
     service->service.open = service_open;
     service->service.context = service;
     return &service->service;

@@ -34,10 +34,21 @@ static void count_finish(void *service, struct smtp_transaction *t)
     t->content = NULL;
 }
 
-static const struct smtp_ops count_ops = {count_rcpt, count_begin, count_feed, count_finish,
-                                          count_abort};
+static const struct smtp_ops count_ops = {.rcpt = count_rcpt,
+                                          .begin = count_begin,
+                                          .feed = count_feed,
+                                          .finish = count_finish,
+                                          .abort = count_abort};
 static const struct smtp_dialect dialect = {
-    .name = "LMTP", .hello = "LHLO", .reply_per_recipient = true, .ops = &count_ops};
+    .name = "LMTP",
+    .log_name = "lmtp",
+    .with = "LMTP",
+    .with_utf8 = "UTF8LMTP",
+    .extensions = SMTP_LHLO | SMTP_PIPELINING | SMTP_SIZE | SMTP_STARTTLS | SMTP_EIGHT |
+                  SMTP_BINARY | SMTP_CHUNKING | SMTP_UTF8,
+    .reply_per_recipient = true,
+    .ops = &count_ops,
+};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -57,9 +57,21 @@ static void box_finish(void *service, struct smtp_transaction *t)
     box_abort(service, t);
 }
 
-static const struct smtp_ops box_ops = {box_rcpt, box_begin, box_feed, box_finish, box_abort};
+static const struct smtp_ops box_ops = {.rcpt = box_rcpt,
+                                        .begin = box_begin,
+                                        .feed = box_feed,
+                                        .finish = box_finish,
+                                        .abort = box_abort};
 static const struct smtp_dialect dialect = {
-    .name = "LMTP", .hello = "LHLO", .reply_per_recipient = true, .ops = &box_ops};
+    .name = "LMTP",
+    .log_name = "lmtp",
+    .with = "LMTP",
+    .with_utf8 = "UTF8LMTP",
+    .extensions = SMTP_LHLO | SMTP_PIPELINING | SMTP_SIZE | SMTP_STARTTLS | SMTP_EIGHT |
+                  SMTP_BINARY | SMTP_CHUNKING | SMTP_UTF8,
+    .reply_per_recipient = true,
+    .ops = &box_ops,
+};
 
 /* Runs the input in pieces of `step` bytes; the replies are the result. */
 static void converse(const char *input, size_t step, struct box *box, struct buf *replies)
@@ -104,8 +116,8 @@ static const struct {
      "accepted\r\n503 5.5.1 No valid recipients\r\n",
      ""},
     {"MAIL FROM:<a>\r\nHELO c\r\nEHLO c\r\n",
-     "503 5.5.1 Say hello first, and one MAIL only in a transaction\r\n500 5.5.1 This is LMTP: say "
-     "LHLO\r\n500 5.5.1 Unknown command\r\n",
+     "503 5.5.1 Say hello first, and one MAIL only in a transaction\r\n500 5.5.1 Unknown "
+     "command\r\n500 5.5.1 Unknown command\r\n",
      ""},
     {"LHLO c\r\nMAIL FROM:<a> SIZE=101\r\nMAIL FROM:<a> WHAT=1\r\nMAIL FROM:<\xff>\r\n",
      "552 5.3.4 A message may have 100 octets here\r\n555 5.5.4 A parameter is not known or not "
