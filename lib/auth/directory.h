@@ -5,7 +5,7 @@
  *   accounts   account(8)          -> struct directory_account
  *   addresses  normalised address  -> an account's login, or an alias: a list of addresses.
  *                                     "@domain" is the catch-all of a domain
- *   domains    normalised domain   -> nothing yet but that it is ours
+ *   domains    normalised domain   -> struct directory_domain
  *
  * Many processes change them at once. Every change is an insert (fails if there) or is guarded by
  * the version read. An account is made in this order: account, mail log (the caller's `prepare`),
@@ -94,6 +94,10 @@ struct directory_app_password {
     int64_t expires_ms; /* 0: never */
     uint8_t hash[32];   /* app_password.h */
 };
+/* Where an account may differ from the server. Numbers are stored. */
+enum directory_choice { DIRECTORY_AS_SERVER = 0, DIRECTORY_YES = 1, DIRECTORY_NO = 2 };
+
+#define DIRECTORY_SENDERS_MAX 4096 /* octets of directory_account.senders */
 
 /* The quota is not here: it counts at commit, so it is a value in the account's log (lib/mail). */
 struct directory_account {
@@ -112,6 +116,13 @@ struct directory_account {
     unsigned refused; /* bits of enum auth_service: what hash and verifiers are not for */
     const struct directory_app_password *app_passwords;
     size_t app_passwords_n;
+    /* of what it sends */
+    bool sandbox;                    /* nothing leaves: all is caught in its own INBOX */
+    enum directory_choice save_sent; /* a copy into Sent */
+    unsigned send_messages;          /* in an hour; 0: the server's limit */
+    unsigned send_recipients;        /* in an hour; 0: the server's limit */
+    const char *senders;  /* whose mail it may send, besides its own addresses: addresses,
+                             "@domain" or "*", normalised, with blanks between; "": nobody's */
     struct slice unknown; /* fields of a later format, kept when the account is written again */
 };
 
@@ -175,6 +186,17 @@ int directory_domain_add(struct directory *d, struct slice domain, struct error 
 int directory_domain_delete(struct directory *d, struct slice domain, struct error *err) MUST_USE;
 int directory_domain_list(struct directory *d, const char *after, size_t limit, struct arena *a,
                           const char ***ret, size_t *ret_n, struct error *err) MUST_USE;
+struct directory_domain {
+    bool sandbox;         /* what its accounts send is caught in their own INBOX */
+    uint64_t version;     /* the store's, of the document */
+    struct slice unknown; /* fields of a later format, kept when the domain is written again */
+};
+/* 1 found, 0 it is not ours. `domain` is normalised. */
+int directory_domain_get(struct directory *d, const char *domain, struct arena *a,
+                         struct directory_domain *ret, struct error *err) MUST_USE;
+/* domain as read; version guards. -ERR_CONFLICT, -ERR_NOTFOUND. */
+int directory_domain_update(struct directory *d, const char *name,
+                            const struct directory_domain *domain, struct error *err) MUST_USE;
 /* 1 ours, 0 not. */
 int directory_domain_is_local(struct directory *d, const char *domain, struct error *err) MUST_USE;
 
@@ -199,6 +221,14 @@ struct directory_recipient {
  * aliases is no error as long as it leads to somebody. */
 int directory_resolve(struct directory *d, struct slice text, unsigned flags, struct arena *a,
                       struct directory_recipient **ret, size_t *ret_n, struct error *err) MUST_USE;
+
+/* May the account send in the name of `address`? 1: mail for it reaches the account, or the account
+ * may send for it (`senders`); 0: no, or it is no address. */
+int directory_may_send(struct directory *d, const struct directory_account *account,
+                       struct slice address, struct error *err) MUST_USE;
+/* Normalises a list of senders, separated by blanks or commas. -ERR_INVALID, -ERR_LIMIT. */
+int directory_senders_parse(const struct directory *d, struct slice text, struct arena *a,
+                            const char **ret, struct error *err) MUST_USE;
 
 /* ---- repair ---- */
 

@@ -199,6 +199,30 @@ int directory_domain_is_local(struct directory *d, const char *domain, struct er
     return row_get(d, STORE_DOMAINS, slice_str(domain), &docs, err);
 }
 
+int directory_domain_get(struct directory *d, const char *domain, struct arena *a,
+                         struct directory_domain *ret, struct error *err)
+{
+    CLEANUP(store_docs_done) struct store_docs docs = {0};
+    int r = row_get(d, STORE_DOMAINS, slice_str(domain), &docs, err);
+
+    if (r <= 0)
+        return r;
+    r = domain_decode(docs.items[0].head, a, ret, err);
+    ret->version = docs.items[0].version;
+    return r < 0 ? r : 1;
+}
+
+int directory_domain_update(struct directory *d, const char *name,
+                            const struct directory_domain *domain, struct error *err)
+{
+    CLEANUP(buf_done) struct buf value = buf_make(DIRECTORY_VALUE_MAX);
+    uint64_t version;
+
+    domain_encode(domain, &value);
+    return row_replace(d, STORE_DOMAINS, slice_str(name), domain->version, buf_slice(&value),
+                       &version, err);
+}
+
 int directory_domain_add(struct directory *d, struct slice domain, struct error *err)
 {
     CLEANUP(arena_done) struct arena a = {0};

@@ -40,6 +40,10 @@ void alias_encode(const struct directory_alias *alias, struct buf *out);
 int alias_decode(struct slice value, struct arena *a, struct directory_alias *ret,
                  struct error *err) MUST_USE;
 
+void domain_encode(const struct directory_domain *domain, struct buf *out);
+int domain_decode(struct slice value, struct arena *a, struct directory_domain *ret,
+                  struct error *err) MUST_USE;
+
 /* ---- rows (directory_row.c) ---- */
 
 /* One row by key, from what a majority has. Zero docs before; store_docs_done after. docs->items[0]

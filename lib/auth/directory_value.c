@@ -5,7 +5,7 @@
  *            An app password, of which there may be many, is a field: version(1) = 1, services(1),
  *            created(8), expires(8), hash(32), name. Those of later versions are kept as well.
  *   address  version(1) = 1, kind(1): 1 login: account(8); 2 alias: n(varint) n x target(string)
- *   domain   version(1) = 1
+ *   domain   version(1) = 1, then fields as of an account
  */
 #include <string.h>
 
@@ -28,11 +28,18 @@ enum account_tag {
     TAG_SCRAM_SHA1 = 10,
     TAG_REFUSED = 11,
     TAG_APP_PASSWORD = 12,
+    TAG_SANDBOX = 20,
+    TAG_SAVE_SENT = 21,
+    TAG_SEND_MESSAGES = 22,
+    TAG_SEND_RECIPIENTS = 23,
+    TAG_SENDERS = 24,
 };
+
+enum domain_tag { TAG_DOMAIN_SANDBOX = 1 };
 
 enum address_kind { ADDRESS_LOGIN = 1, ADDRESS_ALIAS = 2 };
 
-static void add_text(struct buf *out, enum account_tag tag, const char *text)
+static void add_text(struct buf *out, unsigned tag, const char *text)
 {
     if (!text || !*text)
         return;
@@ -40,7 +47,7 @@ static void add_text(struct buf *out, enum account_tag tag, const char *text)
     buf_add_string(out, slice_str(text));
 }
 
-static void add_number(struct buf *out, enum account_tag tag, uint64_t v)
+static void add_number(struct buf *out, unsigned tag, uint64_t v)
 {
     uint8_t bytes[8];
 
@@ -83,6 +90,11 @@ void account_encode(const struct directory_account *account, struct buf *out)
     add_number(out, TAG_REFUSED, account->refused);
     for (size_t i = 0; i < account->app_passwords_n; i++)
         add_app_password(out, &account->app_passwords[i]);
+    add_number(out, TAG_SANDBOX, account->sandbox);
+    add_number(out, TAG_SAVE_SENT, account->save_sent);
+    add_number(out, TAG_SEND_MESSAGES, account->send_messages);
+    add_number(out, TAG_SEND_RECIPIENTS, account->send_recipients);
+    add_text(out, TAG_SENDERS, account->senders);
     buf_add_slice(out, account->unknown);
 }
 
@@ -117,6 +129,31 @@ static bool app_password_field(struct slice value, struct arena *a, struct direc
 }
 
 /* False: of no tag that we know. */
+/* What an account may send; false: of no tag that we know. */
+static bool sending_field(uint64_t tag, struct slice value, struct arena *a,
+                          struct directory_account *ret)
+{
+    switch (tag) {
+    case TAG_SANDBOX:
+        ret->sandbox = number(value) != 0;
+        return true;
+    case TAG_SAVE_SENT:
+        ret->save_sent = (enum directory_choice)MIN(number(value), (uint64_t)DIRECTORY_NO);
+        return true;
+    case TAG_SEND_MESSAGES:
+        ret->send_messages = (unsigned)number(value);
+        return true;
+    case TAG_SEND_RECIPIENTS:
+        ret->send_recipients = (unsigned)number(value);
+        return true;
+    case TAG_SENDERS:
+        ret->senders = arena_str(a, value);
+        return true;
+    default:
+        return false;
+    }
+}
+
 static bool account_field(uint64_t tag, struct slice value, struct arena *a,
                           struct directory_account *ret)
 {
@@ -157,7 +194,7 @@ static bool account_field(uint64_t tag, struct slice value, struct arena *a,
     case TAG_APP_PASSWORD:
         return app_password_field(value, a, ret);
     default:
-        return false;
+        return sending_field(tag, value, a, ret);
     }
 }
 
@@ -165,7 +202,7 @@ int account_decode(struct slice value, struct arena *a, struct directory_account
                    struct error *err)
 {
     struct directory_account out = {
-        .login = "", .display = "", .hash = "", .scram = "", .scram_sha1 = ""};
+        .login = "", .display = "", .hash = "", .scram = "", .scram_sha1 = "", .senders = ""};
     CLEANUP(buf_done) struct buf unknown = buf_make(DIRECTORY_VALUE_MAX);
     struct cursor c = cursor_of(value);
 
@@ -222,6 +259,39 @@ int alias_decode(struct slice value, struct arena *a, struct directory_alias *re
     }
     if (c.bad || (kind == ADDRESS_LOGIN && out.account == 0))
         return error_set(err, ERR_INTERNAL, "an address's document is damaged");
+    *ret = out;
+    return 0;
+}
+
+void domain_encode(const struct directory_domain *domain, struct buf *out)
+{
+    buf_add_byte(out, FORMAT);
+    add_number(out, TAG_DOMAIN_SANDBOX, domain->sandbox);
+    buf_add_slice(out, domain->unknown);
+}
+
+int domain_decode(struct slice value, struct arena *a, struct directory_domain *ret,
+                  struct error *err)
+{
+    CLEANUP(buf_done) struct buf unknown = buf_make(DIRECTORY_VALUE_MAX);
+    struct directory_domain out = {0};
+    struct cursor c = cursor_of(value);
+
+    if (cursor_u8(&c) != FORMAT)
+        return error_set(err, ERR_INTERNAL, "a domain's document is of an unknown format");
+    while (cursor_left(&c)) {
+        const uint8_t *start = c.p;
+        uint64_t tag = cursor_varint(&c);
+        struct slice field = cursor_string(&c);
+
+        if (!c.bad && tag == TAG_DOMAIN_SANDBOX)
+            out.sandbox = number(field) != 0;
+        else if (!c.bad)
+            buf_add(&unknown, start, (size_t)(c.p - start));
+    }
+    if (c.bad)
+        return error_set(err, ERR_INTERNAL, "a domain's document is damaged");
+    out.unknown = arena_slice(a, buf_slice(&unknown));
     *ret = out;
     return 0;
 }

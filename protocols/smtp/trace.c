@@ -2,6 +2,7 @@
 #include "protocols/smtp/trace.h"
 
 #include "lib/base/clock.h"
+#include "protocols/smtp/smtp.h"
 
 void trace_date(int64_t unix_s, struct buf *out)
 {

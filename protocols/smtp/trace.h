@@ -3,7 +3,8 @@
 #pragma once
 
 #include "lib/base/buf.h"
-#include "protocols/smtp/smtp.h"
+
+struct smtp_transaction;
 
 struct trace_options {
     const char *id;   /* "id" clause; NULL: none */
