@@ -128,6 +128,7 @@ extern const struct command cmd_alias_add, cmd_alias_list, cmd_alias_delete;
 extern const struct command cmd_domain_add, cmd_domain_list, cmd_domain_delete;
 extern const struct command cmd_dkim_add, cmd_dkim_list, cmd_dkim_show, cmd_dkim_rotate,
     cmd_dkim_delete;
+extern const struct command cmd_expire_set, cmd_expire_clear, cmd_expire_show, cmd_expire_now;
 extern const struct command cmd_config_check, cmd_config_show, cmd_config_defaults;
 extern const struct command cmd_serve, cmd_import, cmd_export, cmd_fsck, cmd_log;
 

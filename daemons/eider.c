@@ -33,6 +33,10 @@ const struct command *const cmd_table[] = {
     &cmd_dkim_show,
     &cmd_dkim_rotate,
     &cmd_dkim_delete,
+    &cmd_expire_set,
+    &cmd_expire_clear,
+    &cmd_expire_show,
+    &cmd_expire_now,
 #ifdef EIDER_HAS_IMPORT
     &cmd_import,
 #endif

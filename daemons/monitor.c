@@ -11,6 +11,7 @@
 #include "lib/base/mem.h"
 #include "lib/bus/bus.h"
 #include "lib/mail/mail.h"
+#include "lib/mail/sweep.h"
 #include "lib/store/store.h"
 #include "protocols/http/http.h"
 #include "protocols/imap/imap.h"
@@ -211,6 +212,19 @@ static void tell_mail(const struct node *node, struct buf *out)
     gauge(out, "eider_replicas_idle_bytes", c.idle_bytes, "Memory of these.");
 }
 
+static void tell_sweeper(const struct node *node, struct buf *out)
+{
+    struct swept c = sweeper_read_counters(node->sweeper);
+
+    counter(out, "eider_swept_accounts_total", c.accounts, "Accounts that the sweep looked at.");
+    counter(out, "eider_swept_expired_total", c.expired, "Messages expunged for their age.");
+    counter(out, "eider_swept_messages_total", c.messages, "Messages removed for good.");
+    counter(out, "eider_swept_records_total", c.records, "Records trimmed from logs.");
+    counter(out, "eider_swept_segments_total", c.segments, "Old segments of snapshots removed.");
+    counter(out, "eider_swept_blobs_total", c.blobs.deleted, "Blobs removed.");
+    counter(out, "eider_swept_erased_total", c.erased, "Deleted accounts that were erased.");
+}
+
 static void tell_store(const struct node *node, struct buf *out)
 {
     static const char name[] = "eider_store_seconds", failed[] = "eider_store_failures_total";
@@ -255,6 +269,7 @@ static void show_metrics(void *monitor, const struct http_request *r, struct sli
     tell_net(m->node, out);
     tell_all_commands(m, out);
     tell_mail(m->node, out);
+    tell_sweeper(m->node, out);
     tell_store(m->node, out);
     tell_bus(m->node, out);
 }

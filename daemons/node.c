@@ -13,6 +13,7 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/bus/bus.h"
+#include "lib/mail/expire.h"
 #include "lib/mail/mail.h"
 #include "lib/mail/sweep.h"
 #include "lib/store/store.h"
@@ -85,14 +86,31 @@ static void forget_account(void *node_, uint64_t account)
         log_text(LOG_WARN_, "sweep", "a deleted account stays in the directory: %s", err.text);
 }
 
+/* What the account's domain says, or the settings. Who cannot be asked keeps everything. */
+static int64_t expire_ms_of(void *node_, uint64_t account)
+{
+    struct node *node = node_;
+    CLEANUP(arena_done) struct arena a = {0};
+    struct directory_account who;
+    struct directory_domain domain;
+
+    if (directory_account_get(node->directory, account, &a, &who, NULL) < 0 ||
+        directory_domain_get(node->directory, strrchr(who.login, '@') + 1, &a, &domain, NULL) < 1)
+        return EXPIRE_NEVER;
+    return domain.has_expire ? domain.expire_ms : atomic_load(&node->expire_ms);
+}
+
 static int open_mail(struct node *node, struct error *err)
 {
     struct mail_settings settings;
 
     settings_mail(node->conf, &settings);
+    atomic_store(&node->expire_ms, node->conf->mail.expire);
     int rc = mail_new(node->store, node->bus, &settings, &node->mail, err);
     if (rc == 0)
-        node->sweeper = sweeper_start(node->mail, SWEEP_PAUSE_MS, forget_account, node);
+        node->sweeper = sweeper_start(
+            node->mail, (int)MIN(node->conf->mail.sweep_interval, (int64_t)SWEEP_PAUSE_MS),
+            &(struct sweeper_hooks){forget_account, expire_ms_of, node});
     return rc;
 }
 
@@ -350,6 +368,7 @@ int node_reload(struct node *node, struct conf *fresh, struct error *err)
     if (rc < 0)
         return rc;
     log_set_level((enum log_level)fresh->log.level);
+    atomic_store(&node->expire_ms, fresh->mail.expire);
     reload_services(node, fresh);
     *VEC_PUSH(&node->reloaded) = fresh;
     return 0;

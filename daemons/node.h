@@ -5,6 +5,8 @@
  */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "lib/base/mem.h"
 #include "lib/conf/conf.h"
 #include "lib/net/net.h"
@@ -18,6 +20,7 @@ struct node {
     struct directory *directory;
     struct auth *auth;
     struct mail *mail;
+    _Atomic int64_t expire_ms; /* mail.expire, also after a reload */
     struct sweeper *sweeper;
     struct monitor *monitor;
     struct tls *tls;                                /* NULL: no listener wants it */

@@ -34,6 +34,9 @@ void settings_mail(const struct conf *c, struct mail_settings *ret)
 {
     mail_settings_default(ret);
     ret->snapshot_records = (int)c->mail.snapshot_after;
+    ret->sweep_pause_ms = (int)c->mail.sweep_interval;
+    ret->horizon_ms = c->mail.horizon;
+    ret->guard_ms = c->mail.horizon / 2;
     ret->poll_ms = (int)c->mail.poll_interval;
     ret->replica_bytes = c->cache.replicas;
     ret->content_cache_bytes = c->cache.digests;

@@ -188,6 +188,8 @@ int directory_domain_list(struct directory *d, const char *after, size_t limit, 
                           const char ***ret, size_t *ret_n, struct error *err) MUST_USE;
 struct directory_domain {
     bool sandbox;         /* what its accounts send is caught in their own INBOX */
+    bool has_expire;      /* its accounts' messages expire after ... */
+    int64_t expire_ms;    /* 0: never; else the server's setting counts */
     uint64_t version;     /* the store's, of the document */
     struct slice unknown; /* fields of a later format, kept when the domain is written again */
 };

@@ -35,7 +35,7 @@ enum account_tag {
     TAG_SENDERS = 24,
 };
 
-enum domain_tag { TAG_DOMAIN_SANDBOX = 1 };
+enum domain_tag { TAG_DOMAIN_SANDBOX = 1, TAG_DOMAIN_EXPIRE = 2 /* ms + 1 */ };
 
 enum address_kind { ADDRESS_LOGIN = 1, ADDRESS_ALIAS = 2 };
 
@@ -267,7 +267,14 @@ void domain_encode(const struct directory_domain *domain, struct buf *out)
 {
     buf_add_byte(out, FORMAT);
     add_number(out, TAG_DOMAIN_SANDBOX, domain->sandbox);
+    add_number(out, TAG_DOMAIN_EXPIRE, domain->has_expire ? (uint64_t)domain->expire_ms + 1 : 0);
     buf_add_slice(out, domain->unknown);
+}
+
+static void read_expire(uint64_t stored, struct directory_domain *out)
+{
+    out->has_expire = stored > 0 && stored - 1 <= INT64_MAX;
+    out->expire_ms = out->has_expire ? (int64_t)(stored - 1) : 0;
 }
 
 int domain_decode(struct slice value, struct arena *a, struct directory_domain *ret,
@@ -286,6 +293,8 @@ int domain_decode(struct slice value, struct arena *a, struct directory_domain *
 
         if (!c.bad && tag == TAG_DOMAIN_SANDBOX)
             out.sandbox = number(field) != 0;
+        else if (!c.bad && tag == TAG_DOMAIN_EXPIRE)
+            read_expire(number(field), &out);
         else if (!c.bad)
             buf_add(&unknown, start, (size_t)(c.p - start));
     }

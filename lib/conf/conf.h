@@ -145,6 +145,9 @@ struct conf {
         unsigned snapshot_after; /* records */
         unsigned index_after;    /* messages outside the text index that extend it; 0: none */
         int64_t poll_interval;   /* ms */
+        int64_t expire;          /* ms; 0: never */
+        int64_t sweep_interval;  /* ms */
+        int64_t horizon;         /* ms */
     } mail;
     struct {
         uint64_t replicas;  /* bytes of account states kept in memory while nobody uses them */

@@ -263,6 +263,18 @@ const struct conf_row conf_rows[] = {
     {"mail", CONF_SECTION, .help = "The account log."},
     {"mail.undelete_window", CONF_DURATION, AT(mail.undelete_window), "\"24h\"", .max = 365 * DAY,
      .help = "For how long messages that were expunged are kept; given to new accounts."},
+    {"mail.expire", CONF_DURATION, AT(mail.expire), "0", .max = 36500 * DAY, .reload = true,
+     .help = "Messages that have been in their mailbox for so long are expunged, as a client would "
+             "do it; 0: never. A domain, an account and a mailbox can say otherwise (eider "
+             "expire)."},
+    {"mail.sweep_interval", CONF_DURATION, AT(mail.sweep_interval), "\"1m\"", .min = SECOND / 10,
+     .max = DAY,
+     .help = "Rest between two rounds through all accounts, in which what is too old is expunged "
+             "and what nobody uses any more is removed."},
+    {"mail.horizon", CONF_DURATION, AT(mail.horizon), "\"24h\"", .min = 2 * SECOND, .max = 7 * DAY,
+     .help = "What is not used any more is removed when so much time has passed in the store. The "
+             "same on all nodes, always: half of it is how long a node may sleep and still trust "
+             "what it knows. Tests shorten it; nobody else should."},
     {"mail.snapshot_after", CONF_UINT, AT(mail.snapshot_after), "256", .min = 16, .max = 65536,
      .help = "Records behind the last snapshot of an account after which a new one is made."},
     {"mail.poll_interval", CONF_DURATION, AT(mail.poll_interval), "\"20s\"", .min = SECOND,

@@ -396,7 +396,8 @@ int judge_set(struct builder *b, struct build_item *item)
 static bool is_number(struct slice key)
 {
     return slice_eq(key, S(VALUE_QUOTA_BYTES)) || slice_eq(key, S(VALUE_QUOTA_MESSAGES)) ||
-           slice_eq(key, S(VALUE_QUOTA_MAILBOXES)) || slice_eq(key, S(VALUE_UNDELETE_MS));
+           slice_eq(key, S(VALUE_QUOTA_MAILBOXES)) || slice_eq(key, S(VALUE_UNDELETE_MS)) ||
+           slice_eq(key, S(VALUE_EXPIRE_MS));
 }
 
 int judge_account(struct builder *b, struct build_item *item)

@@ -45,6 +45,7 @@ void mail_settings_default(struct mail_settings *settings)
         .name_depth = 32,
         .metadata_max = 16384,
         .metadata_entries = 100,
+        .sweep_pause_ms = 60000,
         .index_after = 256,
         .index_bytes = (size_t)64 << 20,
     };

@@ -38,6 +38,7 @@ struct mail_settings {
     uint32_t name_depth;    /* levels of one; default and at most 32 */
     uint32_t metadata_max;  /* octets of an annotation (RFC 5464); default 16,384; at most 65,535 */
     uint32_t metadata_entries; /* of one mailbox, and of the account itself; default 100 */
+    int sweep_pause_ms;        /* between two rounds of the sweep; default 60,000 */
     int index_after;           /* messages outside the text index that make a segment of it; default
                                   256; 0: there is no index */
     size_t index_bytes;        /* memory for parts of text indexes; default 64 MiB */
@@ -125,6 +126,7 @@ void account_unwatch(struct watch *watch);
 #define VALUE_QUOTA_MESSAGES  "quota.messages"
 #define VALUE_QUOTA_MAILBOXES "quota.mailboxes"
 #define VALUE_UNDELETE_MS     "undelete.ms"
+#define VALUE_EXPIRE_MS       "expire.ms" /* of a mailbox too; see expire.h */
 
 /* --- intents --------------------------------------------------------------------------------- */
 

@@ -11,6 +11,7 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/mail/commit.h"
+#include "lib/mail/expire.h"
 #include "lib/mail/snapshot.h"
 #include "lib/mail/textindex.h"
 #include "lib/store/keys.h"
@@ -19,7 +20,6 @@
 #define REMOVE_BATCH   256
 #define BLOBS_AT_ONCE  64
 #define CONFLICT_TRIES 3
-#define ROUND_PAUSE_MS 60000
 
 struct ids {
     uint64_t *items;
@@ -331,10 +331,10 @@ int sweep_all(struct mail *mail, struct swept *swept, struct error *err)
 struct sweeper {
     struct mail *mail;
     int pause_ms;
-    void (*erased)(void *ctx, uint64_t account);
-    void *ctx;
+    struct sweeper_hooks hooks;
     pthread_t thread;
-    pthread_mutex_t lock;
+    pthread_mutex_t lock; /* total, stopping */
+    struct swept total;
     pthread_cond_t changed;
     bool stopping;
 };
@@ -369,6 +369,30 @@ static void note_trouble(const char *what, int r, const struct error *err)
         log_text(LOG_ERROR_, "sweep", "%s: %s", what, err->text);
 }
 
+static void add(struct swept *to, const struct swept *from)
+{
+    to->accounts += from->accounts;
+    to->expired += from->expired;
+    to->messages += from->messages;
+    to->links += from->links;
+    to->records += from->records;
+    to->segments += from->segments;
+    to->erased += from->erased;
+    to->noops += from->noops;
+    to->blobs.blobs_seen += from->blobs.blobs_seen;
+    to->blobs.marked += from->blobs.marked;
+    to->blobs.deleted += from->blobs.deleted;
+    to->blobs.links_removed += from->blobs.links_removed;
+}
+
+static void add_swept(struct sweeper *s, struct swept *round, const struct swept *swept)
+{
+    add(round, swept);
+    pthread_mutex_lock(&s->lock);
+    add(&s->total, swept);
+    pthread_mutex_unlock(&s->lock);
+}
+
 static void want_textindex(struct mail *mail, uint64_t account)
 {
     struct account *a = account_get(mail, account);
@@ -377,7 +401,29 @@ static void want_textindex(struct mail *mail, uint64_t account)
     account_unref(a);
 }
 
-static bool sweep_round(struct sweeper *s, struct swept *swept)
+static void expire(struct sweeper *s, uint64_t account, struct swept *swept)
+{
+    struct error err = {0};
+    int64_t standard =
+        s->hooks.expire_ms ? s->hooks.expire_ms(s->hooks.ctx, account) : EXPIRE_NEVER;
+
+    note_trouble("expire", expire_account(s->mail, account, standard, &swept->expired, &err), &err);
+}
+
+static void one_account(struct sweeper *s, uint64_t account, struct swept *round)
+{
+    struct swept swept = {0};
+    struct error err = {0};
+
+    expire(s, account, &swept);
+    note_trouble("account", sweep_patiently(s->mail, account, &swept, &err), &err);
+    want_textindex(s->mail, account);
+    if (swept.erased && s->hooks.erased)
+        s->hooks.erased(s->hooks.ctx, account);
+    add_swept(s, round, &swept);
+}
+
+static bool sweep_round(struct sweeper *s, struct swept *round)
 {
     uint8_t cursor[32] = {0};
     uint64_t account = 0;
@@ -385,18 +431,16 @@ static bool sweep_round(struct sweeper *s, struct swept *swept)
     int r;
 
     while (sweep_next_account(s->mail, account, &account, &err) == 0) {
-        uint64_t erased = swept->erased;
-
-        note_trouble("account", sweep_patiently(s->mail, account, swept, &err), &err);
-        want_textindex(s->mail, account);
-        if (swept->erased > erased && s->erased)
-            s->erased(s->ctx, account);
+        one_account(s, account, round);
         if (!pause_for(s, s->pause_ms))
             return false;
     }
     do {
-        r = content_sweep(s->mail->content, cursor, BLOBS_AT_ONCE, &swept->blobs, &err);
+        struct swept swept = {0};
+
+        r = content_sweep(s->mail->content, cursor, BLOBS_AT_ONCE, &swept.blobs, &err);
         note_trouble("blobs", r, &err);
+        add_swept(s, round, &swept);
         if (!pause_for(s, s->pause_ms))
             return false;
     } while (r > 0);
@@ -408,13 +452,16 @@ static void *sweeper_main(void *arg)
     struct sweeper *s = arg;
 
     pthread_setname_np(pthread_self(), "mail-sweep");
-    while (pause_for(s, ROUND_PAUSE_MS)) {
+    while (pause_for(s, s->mail->settings.sweep_pause_ms)) {
         struct swept swept = {0};
         struct log_line l;
         bool going = sweep_round(s, &swept);
 
-        log_begin(&l, swept.messages || swept.blobs.deleted ? LOG_INFO_ : LOG_DEBUG_, "swept");
+        log_begin(&l,
+                  swept.expired || swept.messages || swept.blobs.deleted ? LOG_INFO_ : LOG_DEBUG_,
+                  "swept");
         log_num(&l, "accounts", (int64_t)swept.accounts);
+        log_num(&l, "expired", (int64_t)swept.expired);
         log_num(&l, "messages", (int64_t)swept.messages);
         log_num(&l, "records", (int64_t)swept.records);
         log_num(&l, "blobs", (int64_t)swept.blobs.deleted);
@@ -425,15 +472,14 @@ static void *sweeper_main(void *arg)
     return NULL;
 }
 
-struct sweeper *sweeper_start(struct mail *mail, int pause_ms,
-                              void (*erased)(void *ctx, uint64_t account), void *ctx)
+struct sweeper *sweeper_start(struct mail *mail, int pause_ms, const struct sweeper_hooks *hooks)
 {
     struct sweeper *s = NEW(struct sweeper);
 
     s->mail = mail;
     s->pause_ms = pause_ms > 0 ? pause_ms : 1000;
-    s->erased = erased;
-    s->ctx = ctx;
+    if (hooks)
+        s->hooks = *hooks;
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->changed, NULL);
     if (pthread_create(&s->thread, NULL, sweeper_main, s) == 0)
@@ -442,6 +488,18 @@ struct sweeper *sweeper_start(struct mail *mail, int pause_ms,
     pthread_mutex_destroy(&s->lock);
     free(s);
     return NULL;
+}
+
+struct swept sweeper_read_counters(struct sweeper *s)
+{
+    struct swept ret = {0};
+
+    if (!s)
+        return ret;
+    pthread_mutex_lock(&s->lock);
+    ret = s->total;
+    pthread_mutex_unlock(&s->lock);
+    return ret;
 }
 
 void sweeper_stop(struct sweeper *s)

@@ -12,7 +12,7 @@
 #include "lib/mail/account.h"
 
 struct swept {
-    uint64_t accounts, messages, links, records, segments, erased, noops;
+    uint64_t accounts, expired, messages, links, records, segments, erased, noops;
     struct content_swept blobs;
 };
 
@@ -27,9 +27,19 @@ int sweep_next_account(struct mail *mail, uint64_t after, uint64_t *ret_account,
 /* All accounts and all blobs once. For tests, `eider fsck --all` and the background. */
 int sweep_all(struct mail *mail, struct swept *swept, struct error *err) MUST_USE;
 
-/* The thread that goes round, gently: one account each pause_ms (default 1,000). erased (may be
- * NULL) is told, in that thread, of each deleted account of which nothing is left: its directory
- * entry can go. */
-struct sweeper *sweeper_start(struct mail *mail, int pause_ms,
-                              void (*erased)(void *ctx, uint64_t account), void *ctx);
+/* What the background asks of those who know accounts by name; called in its thread; NULL is fine.
+ */
+struct sweeper_hooks {
+    /* Nothing is left of a deleted account: its directory entry can go. */
+    void (*erased)(void *ctx, uint64_t account);
+    /* How long messages may stay where neither mailbox nor account says (expire.h). */
+    int64_t (*expire_ms)(void *ctx, uint64_t account);
+    void *ctx;
+};
+
+/* The thread that goes round, gently: one account each pause_ms (default 1,000); messages that are
+ * too old are expunged first. */
+struct sweeper *sweeper_start(struct mail *mail, int pause_ms, const struct sweeper_hooks *hooks);
+/* What it has done since the start. NULL: nothing. */
+struct swept sweeper_read_counters(struct sweeper *s);
 void sweeper_stop(struct sweeper *s); /* NULL is fine */
