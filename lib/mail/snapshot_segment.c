@@ -435,7 +435,7 @@ int segment_attach(const struct mailbox *box, const struct segment_ref *ref, str
 {
     size_t at = mailbox_segment_at(box, ref->first);
     struct segment *s = at < box->n_segments ? box->segments[at] : NULL;
-    struct rows *rows, *none = NULL;
+    struct rows *rows = NULL, *none = NULL;
     int r;
 
     if (!s || s->first != ref->first || s->last != ref->last || s->count != ref->count)

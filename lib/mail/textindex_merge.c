@@ -220,7 +220,7 @@ static int merge_gram(struct merge *m, struct textindex_writer *w, enum textinde
 static int merge_kind(struct merge *m, struct textindex_writer *w, enum textindex_kind kind,
                       struct error *err)
 {
-    uint32_t gram;
+    uint32_t gram = 0;
     int r = 0;
 
     for (size_t i = 0; i < m->n && r == 0; i++) {

@@ -397,7 +397,7 @@ static int find_victim(struct imap *im, struct command *cmd, const struct arg *s
 int cmd_replace(struct imap *im, struct command *cmd)
 {
     struct arg *args = cmd->parsed.args;
-    uint32_t victim;
+    uint32_t victim = 0;
     int r = find_victim(im, cmd, &args[0], &victim);
 
     if (r == 0)

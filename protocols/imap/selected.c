@@ -56,7 +56,7 @@ static int get_newest(struct imap *im, bool present, struct mailbox **ret, struc
 
 int imap_update(struct imap *im, bool present, struct error *err)
 {
-    struct mailbox *box;
+    struct mailbox *box = NULL;
     int r = get_newest(im, present, &box, err);
 
     if (r < 0)

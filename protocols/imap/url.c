@@ -250,7 +250,7 @@ int imap_url_copy(struct imap *im, const struct imap_url *url,
                   int (*write)(void *ctx, struct slice bytes), void *ctx, struct error *err)
 {
     struct copying c = {.url = url, .write = write, .ctx = ctx};
-    uint64_t message;
+    uint64_t message = 0;
     int r = find_message(im, url, &message, err);
 
     return r < 0 ? r : copy_message(im, url, message, &c, err);
