@@ -328,6 +328,14 @@ static void log_listener(const struct node *node, size_t i, const struct conf_li
     log_end(&line);
 }
 
+#define HANDSHAKE_MS_MAX 30000
+
+/* Who has not got that far is no nearer to a login. */
+static int64_t handshake_ms(const struct conf *c)
+{
+    return MIN(c->limits.login_timeout, (int64_t)HANDSHAKE_MS_MAX);
+}
+
 static int open_net(struct node *node, struct error *err)
 {
     const struct conf *c = node->conf;
@@ -338,6 +346,8 @@ static int open_net(struct node *node, struct error *err)
     int rc = net_new(&settings, &node->net, err);
     size_t opened = 0;
 
+    if (rc == 0)
+        net_set_handshake(node->net, handshake_ms(c));
     for (size_t i = 0; rc == 0 && i < c->listeners.n; i++) {
         if (!is_ours(&c->listeners.items[i], node->protocols))
             continue;
@@ -369,6 +379,7 @@ int node_reload(struct node *node, struct conf *fresh, struct error *err)
         return rc;
     log_set_level((enum log_level)fresh->log.level);
     atomic_store(&node->expire_ms, fresh->mail.expire);
+    net_set_handshake(node->net, handshake_ms(fresh));
     reload_services(node, fresh);
     *VEC_PUSH(&node->reloaded) = fresh;
     return 0;

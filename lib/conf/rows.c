@@ -216,7 +216,8 @@ const struct conf_row conf_rows[] = {
     {"limits.login_timeout", CONF_DURATION, AT(limits.login_timeout), "\"60s\"", .min = SECOND,
      .max = HOUR, .reload = true,
      .help = "A client that has not logged in after so long is disconnected; by LMTP, one that "
-             "sends nothing for five times as long."},
+             "sends nothing for five times as long. The time for a TLS handshake, too, if it is "
+             "shorter than 30 seconds."},
     {"limits.write_timeout", CONF_DURATION, AT(limits.write_timeout), "\"5m\"", .min = SECOND,
      .max = HOUR, .help = "A client that takes none of its output for so long is disconnected."},
     {"limits.auth_failures", CONF_UINT, AT(limits.auth_failures), "3", .min = 1, .max = 100,

@@ -716,7 +716,8 @@ static void tls_failed(struct conn *c, int result)
 
 static void turn_handshake(struct conn *c)
 {
-    int64_t end = c->since_ms + net_of(c)->settings.handshake_ms;
+    int64_t end =
+        c->since_ms + (c->outgoing ? net_of(c)->settings.handshake_ms : net_of(c)->handshake_ms);
     int result = wire_handshake(&c->wire);
 
     if (result == WIRE_BLOCKED && clock_mono_ms() < end) {
@@ -775,7 +776,7 @@ static void proxy_failed(struct conn *c, const char *reason)
 static void turn_proxy(struct conn *c)
 {
     uint8_t *scratch = loop_scratch(c->shard->loop);
-    int64_t end = c->since_ms + net_of(c)->settings.handshake_ms;
+    int64_t end = c->since_ms + net_of(c)->handshake_ms;
     ssize_t n = recv(c->wire.fd, scratch, PROXY_MAX, MSG_PEEK);
     struct proxy_header header;
     size_t used = 0;

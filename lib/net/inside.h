@@ -61,6 +61,7 @@ struct net {
     uint64_t open;
     pthread_cond_t idle; /* open has become 0 */
     _Atomic uint64_t next_id;
+    _Atomic int64_t handshake_ms; /* of clients; the settings' is for outgoing ones */
     _Atomic bool draining;
     struct counters counters;
 };

@@ -50,6 +50,7 @@ int net_new(const struct net_settings *settings, struct net **ret_net, struct er
 
     signal(SIGPIPE, SIG_IGN);
     net->settings = with_defaults(*settings);
+    net->handshake_ms = net->settings.handshake_ms;
     pthread_mutex_init(&net->lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -143,6 +144,11 @@ void net_connect(struct net *net, const struct net_target *target, struct sessio
     net->open++;
     pthread_mutex_unlock(&net->lock);
     conn_connect(&net->shards[i], target, session);
+}
+
+void net_set_handshake(struct net *net, int64_t handshake_ms)
+{
+    net->handshake_ms = handshake_ms;
 }
 
 static void begin_drain(void *arg)

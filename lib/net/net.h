@@ -74,6 +74,8 @@ const char *net_listener_address(struct net *net, size_t i);
 /* New connections of the i-th listener get their sessions from this service; those that are open
  * keep theirs, so the old one must outlive the net as well. */
 void net_replace_service(struct net *net, size_t i, struct session_service *service);
+/* Another handshake_ms for clients, those that are waited for included. Any thread. */
+void net_set_handshake(struct net *net, int64_t handshake_ms);
 
 /* ---- outgoing ---- */
 

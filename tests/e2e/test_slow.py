@@ -190,5 +190,11 @@ def test_who_does_not_log_in_is_let_go():
             s.close()
 
 
+def test_who_does_not_begin_tls_is_let_go_as_soon():
+    with Eider(settings='limits = { login_timeout = "2s"; };') as eider:
+        with socket.create_connection(('127.0.0.1', eider.imaps_port), 20) as silent:
+            check(silent.recv(1) == b'', 'before the 30 s that a handshake may take otherwise')
+
+
 if __name__ == '__main__':
     main(globals())
