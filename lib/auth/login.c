@@ -287,6 +287,8 @@ static int compare(struct attempt *t, struct slice password, struct error *err)
         return error_set(err, ERR_UNAVAILABLE, "too many logins at the moment");
     r = password_verify(password, real ? hash : t->auth->fake_hash);
     password_gate_leave(t->auth->gate);
+    if (r == -ERR_UNAVAILABLE)
+        return error_set(err, ERR_UNAVAILABLE, "no memory to check a password in");
     return r == 0 && real ? 0 : -ERR_AUTH;
 }
 

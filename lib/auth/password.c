@@ -365,10 +365,12 @@ static int verify_scram(struct slice password, const char *verifier)
 static int verify_crypt(const char *password, const char *hash)
 {
     CLEANUP(crypt_data_free) struct crypt_data *data = NEW(struct crypt_data);
-    const char *got = crypt_r(password, hash, data);
+    const char *got;
 
+    errno = 0;
+    got = crypt_r(password, hash, data);
     if (!got || *got == '*')
-        return -ERR_INVALID;
+        return errno == ENOMEM ? -ERR_UNAVAILABLE : -ERR_INVALID;
     return secret_eq(slice_str(got), slice_str(hash)) ? 0 : -ERR_AUTH;
 }
 
@@ -376,9 +378,17 @@ static int verify_argon2(struct slice password, const char *hash, argon2_type ty
 {
     int r = argon2_verify(hash, password.p, password.n, type);
 
-    if (r == ARGON2_OK)
+    switch (r) {
+    case ARGON2_OK:
         return 0;
-    return r == ARGON2_VERIFY_MISMATCH ? -ERR_AUTH : -ERR_INVALID;
+    case ARGON2_VERIFY_MISMATCH:
+        return -ERR_AUTH;
+    case ARGON2_MEMORY_ALLOCATION_ERROR:
+    case ARGON2_THREAD_FAIL:
+        return -ERR_UNAVAILABLE;
+    default:
+        return -ERR_INVALID;
+    }
 }
 
 /* `password` has a NUL behind it and none inside. */
@@ -413,7 +423,7 @@ int password_verify(struct slice password, const char *hash)
     buf_add_slice(&raw, password);
     if (password_prepare(password, &prepared, NULL) == 0)
         r = verify(&prepared, hash);
-    if (r == 0 || slice_eq(buf_slice(&prepared), password))
+    if (r == 0 || r == -ERR_UNAVAILABLE || slice_eq(buf_slice(&prepared), password))
         return r;
     return verify(&raw, hash);
 }

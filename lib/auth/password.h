@@ -61,9 +61,10 @@ void password_scram_write(enum scram_hash hash, uint32_t iterations, struct slic
 /* Of which sort is this verifier? False: it is none. */
 bool password_scram_kind(const char *text, enum scram_hash *ret);
 
-/* Does the password fit? 0; -ERR_AUTH no; -ERR_INVALID the hash is of no kind we know. Hashes:
- * $argon2id$ $argon2i$ $y$ $gy$ $7$ (scrypt) $2a$ $2b$ $2y$ $6$ $5$, and verifiers of SCRAM;
- * a leading "{SCHEME}" as Dovecot writes it is skipped. */
+/* Does the password fit? 0; -ERR_AUTH no; -ERR_INVALID the hash is of no kind we know;
+ * -ERR_UNAVAILABLE there is no memory to find out. Hashes: $argon2id$ $argon2i$ $y$ $gy$ $7$
+ * (scrypt) $2a$ $2b$ $2y$ $6$ $5$, and verifiers of SCRAM; a leading "{SCHEME}" as Dovecot writes
+ * it is skipped. */
 int password_verify(struct slice password, const char *hash) MUST_USE;
 /* Is it a hash that password_verify knows? (Ready hashes are checked before they are stored. $1$
  * and DES hashes are refused: they are broken.) */

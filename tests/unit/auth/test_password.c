@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "lib/auth/password.h"
@@ -223,4 +224,25 @@ Test(password, the_gate_lets_so_many_in_and_so_many_wait)
         pthread_join(threads[i], NULL);
     cr_expect(c.most <= 2 && c.most > 0 && c.refused > 0);
     password_gate_free(c.gate);
+}
+
+/* AddressSanitizer ends a program that wants too much, unless told not to. */
+__attribute__((visibility("default"))) const char *__asan_default_options(void);
+
+const char *__asan_default_options(void)
+{
+    return "allocator_may_return_null=1";
+}
+
+/* A hash of 4 TB: who cannot look must not say that the password is wrong. */
+Test(password, want_of_memory_is_no_wrong_password)
+{
+    static const char hash[] = "$argon2id$v=19$m=4294967295,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$"
+                               "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+#ifndef __SANITIZE_ADDRESS__
+    struct rlimit room = {(rlim_t)1 << 36, (rlim_t)1 << 36};
+
+    cr_assert_eq(setrlimit(RLIMIT_AS, &room), 0);
+#endif
+    cr_assert_eq(password_verify(S("secret"), hash), -ERR_UNAVAILABLE);
 }
