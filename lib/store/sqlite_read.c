@@ -73,17 +73,21 @@ void sq_readers_done(struct sqlite *q)
 
 /* --- a transaction --------------------------------------------------------------------------- */
 
-/* An SQLite code. The answer is true at a moment not before *ret_time. */
+/* An SQLite code. The answer is true at a moment not before *ret_time: so the clock is read first,
+ * whatever may happen, and be written, until the transaction sees the file. */
 static int begin(struct sqlite *q, struct sq_conn *c, int64_t *ret_time)
 {
     sqlite3_stmt *stmt = sq_plain(c, SQ_CLOCK);
+    int64_t before = sq_time(q, 0);
     int rc = sq_run(c, SQ_BEGIN_READ);
 
     if (rc != SQLITE_OK || !stmt)
         return rc != SQLITE_OK ? rc : SQLITE_ERROR;
     rc = sqlite3_step(stmt);
-    if (rc == SQLITE_ROW)
-        *ret_time = sq_time(q, sqlite3_column_int64(stmt, 0));
+    if (rc == SQLITE_ROW) {
+        *ret_time = MAX(before, sqlite3_column_int64(stmt, 0));
+        (void)sq_time(q, *ret_time); /* none that is told later is below */
+    }
     sqlite3_reset(stmt);
     return rc == SQLITE_ROW ? SQLITE_OK : rc == SQLITE_DONE ? SQLITE_CORRUPT : rc;
 }

@@ -225,6 +225,47 @@ static int hold_turn(void)
     return fd;
 }
 
+/* A process that stands still whenever it reads its clock, while another one writes. */
+static struct store *the_other;
+
+static int64_t stand_still(void)
+{
+    struct store *other = the_other;
+
+    the_other = NULL;
+    if (other) {
+        test_clock += 13 * 3600000;
+        cr_assert_eq(insert(other, 1, S("meanwhile")), STORE_DONE);
+        test_clock++;
+    }
+    return test_clock;
+}
+
+Test(sqlite, I21_an_answer_is_true_at_a_moment_not_before_its_time)
+{
+    struct store *writer = open_with_clock(1000000), *reader = open_with_clock(1000000);
+    struct key16 k = key_pair(1, 1);
+    struct store_docs docs = {0}, now = {0};
+
+    sqlite_of(reader)->clock = stand_still;
+    the_other = writer;
+    cr_assert_eq(store_get(reader, STORE_MESSAGES, (struct slice[]){KEY_SLICE(k)}, 1, STORE_KEYS,
+                           STORE_MAJORITY, &docs, NULL),
+                 0);
+    cr_assert_null(the_other);
+    cr_assert_eq(store_get(reader, STORE_MESSAGES, (struct slice[]){KEY_SLICE(k)}, 1, STORE_KEYS,
+                           STORE_MAJORITY, &now, NULL),
+                 0);
+    cr_assert(now.items[0].found);
+    cr_assert(docs.items[0].found || docs.time < now.items[0].stored_ms,
+              "absent at %lld, stored at %lld", (long long)docs.time,
+              (long long)now.items[0].stored_ms);
+    store_docs_done(&docs);
+    store_docs_done(&now);
+    store_close(reader);
+    store_close(writer);
+}
+
 Test(sqlite, a_write_without_a_turn_ends_in_time_and_never_happens)
 {
     struct store *s = open_with(300, 0);
