@@ -80,6 +80,7 @@ struct world {
     unsigned depth, dozing;           /* dozing: the account of the node that stands still */
     bool calm;
     bool can_jump; /* not MongoDB: its time stands still while nobody writes */
+    bool closing;  /* accounts may be deleted in this run */
     int64_t hours;
     _Atomic uint32_t next_size;
     pthread_mutex_t lock; /* of the lists below, and of `violated` */
@@ -379,6 +380,10 @@ static void check_done(struct world *w, const struct claim *c)
     case INTENT_EXPUNGE:
         check_expunge(w, c, s);
         break;
+    case INTENT_CLOSE:
+        if (!s->closed)
+            violated(w, "I32", "deleted at %llu, and still open", (unsigned long long)c->seq);
+        break;
     default:
         break;
     }
@@ -638,7 +643,7 @@ static bool fill_want(struct world *w, struct node *n, unsigned account, const s
     struct intent *it = &want->intent;
 
     want->claim = NEW(struct claim);
-    want->claim->kind = it->kind = pick_kind(d);
+    want->claim->kind = it->kind = w->closing && chance(d, 12) ? INTENT_CLOSE : pick_kind(d);
     want->claim->account = account;
     want->claim->floor = w->floor[account];
     want->claim->hours = w->hours;
@@ -664,6 +669,8 @@ static bool fill_want(struct world *w, struct node *n, unsigned account, const s
         break;
     case INTENT_DELETE:
         it->mailbox = pick_box(st, d);
+        break;
+    case INTENT_CLOSE:
         break;
     case INTENT_SET:
         it->mailbox = pick_box(st, d);
@@ -955,6 +962,13 @@ static void heal(struct world *w)
     observe(w);
 }
 
+static bool is_closed(const struct world *w, unsigned account)
+{
+    const struct reference *r = w->references[account];
+
+    return reference_at(r, reference_head(r))->closed;
+}
+
 /* Warm replicas and the log end in the same state. */
 static void check_nodes(struct world *w)
 {
@@ -965,6 +979,8 @@ static void check_nodes(struct world *w)
             struct error err = {0};
 
             if (!node_account(n, k) || account_refresh(n->accounts[k], &st, &err) < 0) {
+                if (is_closed(w, k))
+                    continue; /* erased already */
                 violated(w, "I21", "node %u cannot open account %u: %s", i, k, err.text);
                 continue;
             }
@@ -1009,6 +1025,33 @@ static void fsck_found(void *ctx, uint64_t account, const char *what, struct sli
              SLICE_FMT(text));
 }
 
+static const struct {
+    enum store_table table;
+    const char *what;
+} erased_tables[] = {{STORE_LOG, "log"},
+                     {STORE_MESSAGES, "messages"},
+                     {STORE_SEGMENTS, "segments"},
+                     {STORE_SNAPSHOTS, "manifest"}};
+
+static void check_erased(struct world *w, uint64_t account)
+{
+    struct key8 from = key_account(account), to = key_account(account + 1);
+
+    for (size_t i = 0; i < ARRAY_LEN(erased_tables); i++) {
+        CLEANUP(store_docs_done) struct store_docs docs = {0};
+
+        if (store_range(w->inner,
+                        &(struct store_query){.table = erased_tables[i].table,
+                                              .from = KEY_SLICE(from),
+                                              .to = KEY_SLICE(to),
+                                              .level = STORE_MAJORITY},
+                        &docs, NULL) == 0 &&
+            docs.n)
+            violated(w, "I32", "%zu documents of a deleted account are left: %s", docs.n,
+                     erased_tables[i].what);
+    }
+}
+
 /* A cold node reads everything back; then days pass, sweeps run, and nothing is left that nobody
  * uses, and nothing is gone that somebody does. */
 static void check_cold(struct world *w)
@@ -1027,7 +1070,8 @@ static void check_cold(struct world *w)
     for (int round = 0; round < 3; round++) {
         memset(&result, 0, sizeof result);
         for (unsigned i = 0; i < ACCOUNTS; i++)
-            if (fsck_account(mail, w->account_ids[i], &options, &result, &err) < 0)
+            if (!is_closed(w, i) &&
+                fsck_account(mail, w->account_ids[i], &options, &result, &err) < 0)
                 violated(w, "I21", "fsck: %s", err.text);
         jump(w, 100);
         for (unsigned i = 0; i < ACCOUNTS; i++)
@@ -1038,6 +1082,9 @@ static void check_cold(struct world *w)
     }
     if (result.orphans && w->can_jump)
         violated(w, "I27", "%llu orphans are left", (unsigned long long)result.orphans);
+    for (unsigned i = 0; i < ACCOUNTS; i++)
+        if (is_closed(w, i) && w->can_jump)
+            check_erased(w, w->account_ids[i]);
     mail_free(mail);
 }
 
@@ -1059,6 +1106,7 @@ static bool setup(struct world *w)
     }
     w->clock = store_faulty_new(w->inner, &none);
     w->can_jump = strcmp(store_kind(w->inner), "mongodb") != 0;
+    w->closing = !w->options.threads && w->options.seed % 4 == 0;
     mail_settings_default(&settings);
     ok = mail_new_stepped(w->clock, &settings, &mail, &err) == 0;
     for (unsigned i = 0; i < ACCOUNTS && ok; i++) {
