@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "daemons/cmd.h"
+#include "daemons/settings.h"
 #include "lib/base/mem.h"
 #include "lib/bus/bus.h"
 
@@ -16,11 +17,14 @@ static int put_text(struct cmd *c, const struct buf *text)
 
 static int run_check(struct cmd *c, int argc, char **argv)
 {
+    struct settings_oauth oauth;
     int r = cmd_open_conf(c);
 
     if (r != 0)
         return r;
-    if (conf_check_serve(c->conf, &c->error) < 0 || bus_check(c->conf->bus, &c->error) < 0) {
+    settings_oauth(c->conf, &oauth);
+    if (conf_check_serve(c->conf, &c->error) < 0 || bus_check(c->conf->bus, &c->error) < 0 ||
+        oauth_check_options(&oauth.options, &c->error) < 0) {
         cmd_fail(c, NULL);
         return CMD_CONFIG;
     }

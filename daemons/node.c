@@ -67,10 +67,13 @@ static void log_bus(struct bus *bus)
 static int open_auth(struct node *node, struct error *err)
 {
     struct directory_options names;
+    struct settings_oauth oauth;
     struct auth_options options;
 
     settings_directory(node->conf, &names);
     settings_auth(node->conf, &options);
+    settings_oauth(node->conf, &oauth);
+    options.oauth = &oauth.options;
     node->directory = directory_new(node->store, &names);
     return auth_new(node->directory, &options, &node->auth, err);
 }
@@ -162,6 +165,7 @@ static struct tls_settings tls_settings_of(struct conf *c)
         .only_tls13 = c->tls.min_version == CONF_TLS_1_3,
         .ciphers = c->tls.ciphers,
         .ciphersuites = c->tls.ciphersuites,
+        .client_authorities = c->tls.client_authorities,
     };
 }
 

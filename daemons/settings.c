@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "daemons/settings.h"
 
+#include "lib/auth/jwt.h"
+
 void settings_directory(const struct conf *c, struct directory_options *ret)
 {
     *ret = (struct directory_options){.delimiter = c->delivery.delimiter[0],
@@ -28,6 +30,34 @@ void settings_auth(const struct conf *c, struct auth_options *ret)
                                  .failure_delay_max_ms = c->auth.failure_delay_max,
                                  .hostname = c->hostname};
     settings_password(c, &ret->cost);
+}
+
+void settings_oauth(const struct conf *c, struct settings_oauth *ret)
+{
+    ret->options = (struct oauth_options){.issuers = ret->issuers,
+                                          .issuers_n = c->auth.oauth.n,
+                                          .timeout_ms = c->auth.oauth_timeout,
+                                          .key_age_ms = c->auth.oauth_key_age,
+                                          .key_floor_ms = c->auth.oauth_key_floor,
+                                          .cache_ms = c->auth.oauth_cache};
+    for (size_t i = 0; i < c->auth.oauth.n; i++) {
+        const struct conf_issuer *from = &c->auth.oauth.items[i];
+        unsigned algorithms = 0;
+
+        if (!jwt_algorithms_parse(from->algorithms, &algorithms))
+            algorithms = 0; /* which oauth_check_options refuses */
+        ret->issuers[i] = (struct oauth_issuer){.issuer = from->issuer,
+                                                .audience = from->audience,
+                                                .keys = from->keys,
+                                                .algorithms = algorithms,
+                                                .introspection = from->introspection,
+                                                .client_id = from->client_id,
+                                                .client_secret = from->client_secret,
+                                                .cafile = from->cafile,
+                                                .claim = from->claim,
+                                                .scope = from->scope,
+                                                .leeway_ms = from->leeway};
+    }
 }
 
 void settings_mail(const struct conf *c, struct mail_settings *ret)

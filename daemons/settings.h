@@ -3,6 +3,7 @@
 #pragma once
 
 #include "lib/auth/login.h"
+#include "lib/auth/oauth.h"
 #include "lib/conf/conf.h"
 #include "lib/mail/mail.h"
 #include "lib/store/store.h"
@@ -10,6 +11,12 @@
 /* All borrow strings from the configuration. */
 void settings_directory(const struct conf *c, struct directory_options *ret);
 void settings_auth(const struct conf *c, struct auth_options *ret);
+/* For auth_options.oauth; must stay where it is while that is used. */
+struct settings_oauth {
+    struct oauth_options options;
+    struct oauth_issuer issuers[16];
+};
+void settings_oauth(const struct conf *c, struct settings_oauth *ret);
 void settings_mail(const struct conf *c, struct mail_settings *ret);
 /* The cost of new passwords. */
 void settings_password(const struct conf *c, struct password_cost *ret);

@@ -17,6 +17,7 @@
 #include "lib/auth/app_password.h"
 #include "lib/auth/directory_impl.h"
 #include "lib/auth/login_impl.h"
+#include "lib/auth/oauth.h"
 #include "lib/base/clock.h"
 #include "lib/base/codec.h"
 #include "lib/base/digest.h"
@@ -45,6 +46,7 @@ struct auth {
     uint8_t fake_secret[32]; /* the same on all nodes: salts of users who are not there */
     uint8_t cache_secret[32];
     bool has_scram;
+    struct oauth *oauth;
     struct password_gate *gate;
     struct limiter *limiter;
     struct connections *connections;
@@ -139,7 +141,10 @@ int auth_new(struct directory *directory, const struct auth_options *options, st
     TAILQ_INIT(&auth->by_use);
     random_bytes(auth->cache_secret, sizeof auth->cache_secret);
     auth->has_scram = sasl_library_ready();
+    auth->options.oauth = NULL;
     r = make_fake_hash(auth, err);
+    if (r == 0 && options->oauth && options->oauth->issuers_n)
+        r = oauth_new(options->oauth, &auth->oauth, err);
     if (r == 0)
         r = directory_secret(directory, auth->fake_secret, err);
     if (r == 0)
@@ -160,6 +165,7 @@ void auth_free(struct auth *auth)
     pthread_mutex_destroy(&auth->lock);
     limiter_free(auth->limiter);
     connections_free(auth->connections);
+    oauth_free(auth->oauth);
     password_gate_free(auth->gate);
     secret_wipe(auth->fake_secret, sizeof auth->fake_secret);
     secret_wipe(auth->cache_secret, sizeof auth->cache_secret);
@@ -181,6 +187,11 @@ struct connections *auth_connections(const struct auth *auth)
 bool auth_has_scram(const struct auth *auth, enum scram_hash hash)
 {
     return auth->has_scram && password_scram_iterations(&auth->options.cost, hash) > 0;
+}
+
+struct oauth *auth_oauth(const struct auth *auth)
+{
+    return auth->oauth;
 }
 
 const char *auth_hostname(const struct auth *auth)
@@ -210,29 +221,75 @@ static const char *normalise_name(struct auth *auth, struct slice name, struct a
 static const struct directory_account nobody = {
     .login = "", .hash = "", .scram = "", .scram_sha1 = ""};
 
+/* t->name is set. */
+static int admit(struct attempt *t, const struct session_peer *peer, int64_t *ret_not_before,
+                 struct error *err)
+{
+    struct limiter *limiter = t->auth->limiter;
+
+    *ret_not_before = 0;
+    limiter_identify(limiter, peer->remote, slice_str(t->name), &t->who);
+    if (limiter_admit(limiter, &t->who, t->start_ms))
+        return 0;
+    *ret_not_before = t->start_ms + limiter_delay(limiter, &t->who, t->start_ms);
+    return error_set(err, ERR_LIMIT, "too many failed logins; try again later");
+}
+
+static int look_up(struct attempt *t, const char *name, struct error *err)
+{
+    int r =
+        directory_account_find(t->auth->directory, slice_str(name), &t->arena, &t->account, err);
+
+    if (r < 0 && r != -ERR_NOTFOUND && r != -ERR_INVALID)
+        return r;
+    if (r < 0)
+        t->account = nobody;
+    t->usable = r == 0 && t->account.status == ACCOUNT_ENABLED;
+    t->main_usable = t->usable && !(t->account.refused & t->service);
+    return 0;
+}
+
+static void begin(struct attempt *t, struct auth *auth, enum auth_service service)
+{
+    *t = (struct attempt){
+        .auth = auth, .service = service, .start_ms = clock_mono_ms(), .account = nobody};
+}
+
 int attempt_begin(struct attempt *t, struct auth *auth, enum auth_service service,
                   const struct session_peer *peer, struct slice name, int64_t *ret_not_before,
                   struct error *err)
 {
     int r;
 
-    *t = (struct attempt){
-        .auth = auth, .service = service, .start_ms = clock_mono_ms(), .account = nobody};
-    *ret_not_before = 0;
+    begin(t, auth, service);
     t->name = normalise_name(auth, name, &t->arena);
-    limiter_identify(auth->limiter, peer->remote, slice_str(t->name), &t->who);
-    if (!limiter_admit(auth->limiter, &t->who, t->start_ms)) {
-        *ret_not_before = t->start_ms + limiter_delay(auth->limiter, &t->who, t->start_ms);
-        return error_set(err, ERR_LIMIT, "too many failed logins; try again later");
-    }
-    r = directory_account_find(auth->directory, slice_str(t->name), &t->arena, &t->account, err);
-    if (r < 0 && r != -ERR_NOTFOUND && r != -ERR_INVALID)
-        return r;
-    if (r < 0)
-        t->account = nobody;
-    t->usable = r == 0 && t->account.status == ACCOUNT_ENABLED;
-    t->main_usable = t->usable && !(t->account.refused & service);
-    return 0;
+    r = admit(t, peer, ret_not_before, err);
+    return r < 0 ? r : look_up(t, t->name, err);
+}
+
+int attempt_begin_unnamed(struct attempt *t, struct auth *auth, enum auth_service service,
+                          const struct session_peer *peer, struct slice shown,
+                          int64_t *ret_not_before, struct error *err)
+{
+    CLEANUP(buf_done) struct buf name = buf_make(100);
+    uint8_t hash[SHA256_SIZE];
+
+    begin(t, auth, service);
+    digest_hmac_sha256(slice_of(auth->cache_secret, sizeof auth->cache_secret), shown, hash);
+    buf_add_str(&name, "@"); /* which no login begins with */
+    hex_encode(&name, slice_of(hash, sizeof hash));
+    t->name = arena_str(&t->arena, buf_slice(&name));
+    return admit(t, peer, ret_not_before, err);
+}
+
+int attempt_look_up(struct attempt *t, struct slice name, struct error *err)
+{
+    return look_up(t, normalise_name(t->auth, name, &t->arena), err);
+}
+
+bool attempt_is_for(struct attempt *t, struct slice name)
+{
+    return strcmp(normalise_name(t->auth, name, &t->arena), t->name) == 0;
 }
 
 void attempt_done(struct attempt *t)

@@ -31,6 +31,8 @@
 #include "lib/base/session.h"
 
 struct auth;
+struct oauth;
+struct oauth_options;
 
 #define AUTH_FREE_FAILURES 5 /* of an address or account, before attempts are refused unseen */
 
@@ -40,12 +42,13 @@ struct auth_options {
     unsigned hash_threads;     /* at once; 0: one per core */
     int64_t cache_ttl_ms;      /* 0: remember no logins */
     unsigned cache_entries;
-    int64_t failure_delay_ms;     /* of the first failure; doubles with each further one ... */
-    int64_t failure_delay_max_ms; /* ... up to this */
-    const char *hostname;         /* for SASL */
+    int64_t failure_delay_ms;          /* of the first failure; doubles with each further one ... */
+    int64_t failure_delay_max_ms;      /* ... up to this */
+    const char *hostname;              /* for SASL */
+    const struct oauth_options *oauth; /* oauth.h; NULL or without issuers: no tokens */
 };
 
-/* Does not own the directory; options are copied. */
+/* Does not own the directory; options are copied. -ERR_INVALID the options for tokens cannot be. */
 int auth_new(struct directory *directory, const struct auth_options *options, struct auth **ret,
              struct error *err) MUST_USE;
 void auth_free(struct auth *auth);

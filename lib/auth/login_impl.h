@@ -23,6 +23,15 @@ struct attempt {
 int attempt_begin(struct attempt *t, struct auth *auth, enum auth_service service,
                   const struct session_peer *peer, struct slice name, int64_t *ret_not_before,
                   struct error *err) MUST_USE;
+/* The same for one who has not said his name: he is counted by his address, and by what he shows.
+ * Nobody is looked up. */
+int attempt_begin_unnamed(struct attempt *t, struct auth *auth, enum auth_service service,
+                          const struct session_peer *peer, struct slice shown,
+                          int64_t *ret_not_before, struct error *err) MUST_USE;
+/* Looks up an account for an attempt that has begun; as attempt_begin does. */
+int attempt_look_up(struct attempt *t, struct slice name, struct error *err) MUST_USE;
+/* Is that the name that the attempt began with? */
+bool attempt_is_for(struct attempt *t, struct slice name);
 /* Counts it; returns -ERR_AUTH. guess: of the password, or NULL. */
 int attempt_fail(struct attempt *t, const uint8_t *guess, int64_t *ret_not_before,
                  struct error *err);
@@ -39,5 +48,6 @@ const char *attempt_scram(struct attempt *t, enum scram_hash hash);
 /* Are verifiers of this sort made here? Else the mechanism is not offered. */
 bool auth_has_scram(const struct auth *auth, enum scram_hash hash);
 const char *auth_hostname(const struct auth *auth);
+struct oauth *auth_oauth(const struct auth *auth); /* NULL: no tokens */
 /* Starts libsasl2 once per process. True: it has SCRAM. (sasl.c) */
 bool sasl_library_ready(void);

@@ -16,7 +16,10 @@
  *   - one channel binding fits in a connection: the client's first message says which
  *   - its nonces are drawn from 48 bits of seed; a replay would have to meet the same one
  *
- * To add a mechanism: a row in `mechanisms`, its name in mech_list, its file in verify_file.
+ * Tokens and certificates need nothing of libsasl2: sasl_bearer.c, sasl_external.c.
+ *
+ * To add a mechanism: a row in `mechanisms`; if it is one of libsasl2's, its name in mech_list and
+ * its file in verify_file; else a family and its first step.
  */
 #include "lib/auth/sasl.h"
 
@@ -26,27 +29,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/auth/login_impl.h"
+#include "lib/auth/sasl_impl.h"
 #include "lib/base/clock.h"
 #include "lib/base/digest.h"
 #include "lib/base/mem.h"
 
+#define OTHER_MAX         4096   /* bytes of a message without a token */
 #define CALLBACK_EXCHANGE 0x9001 /* ours: leads a plugin to the exchange */
 
 typedef int (*any_callback)(void);
 #define CALLBACK(fn) ((any_callback)(void (*)(void))(fn))
 
-enum mechanism {
-    SCRAM_SHA_256_PLUS,
-    SCRAM_SHA_256,
-    SCRAM_SHA_1_PLUS,
-    SCRAM_SHA_1,
-    PLAIN,
-    LOGIN,
-    MECHANISMS
-};
-
-enum family { FAMILY_SCRAM, FAMILY_PLAIN, FAMILY_LOGIN };
+enum family { FAMILY_EXTERNAL, FAMILY_SCRAM, FAMILY_OAUTH, FAMILY_PLAIN, FAMILY_LOGIN };
 
 static const struct {
     const char *name;
@@ -54,38 +48,15 @@ static const struct {
     enum scram_hash hash;
     bool plus; /* with channel binding */
 } mechanisms[MECHANISMS] = {
+    [EXTERNAL] = {"EXTERNAL", FAMILY_EXTERNAL, 0, false},
     [SCRAM_SHA_256_PLUS] = {"SCRAM-SHA-256-PLUS", FAMILY_SCRAM, SCRAM_SHA256, true},
     [SCRAM_SHA_256] = {"SCRAM-SHA-256", FAMILY_SCRAM, SCRAM_SHA256, false},
     [SCRAM_SHA_1_PLUS] = {"SCRAM-SHA-1-PLUS", FAMILY_SCRAM, SCRAM_SHA1, true},
     [SCRAM_SHA_1] = {"SCRAM-SHA-1", FAMILY_SCRAM, SCRAM_SHA1, false},
+    [OAUTHBEARER] = {"OAUTHBEARER", FAMILY_OAUTH, 0, false},
+    [XOAUTH2] = {"XOAUTH2", FAMILY_OAUTH, 0, false},
     [PLAIN] = {"PLAIN", FAMILY_PLAIN, 0, false},
     [LOGIN] = {"LOGIN", FAMILY_LOGIN, 0, false},
-};
-
-enum state {
-    WANTS_FIRST,    /* the client's first message has not come */
-    WANTS_PASSWORD, /* LOGIN */
-    WANTS_FINAL,    /* SCRAM: the proof */
-    WANTS_EMPTY,    /* SCRAM: the answer to the server's signature */
-    ENDED,
-};
-
-struct sasl_exchange {
-    struct auth *auth;
-    enum auth_service service;
-    struct session_peer peer;
-    enum mechanism mechanism;
-    enum state state;
-    sasl_conn_t *conn;
-    sasl_callback_t callbacks[4];
-    sasl_channel_binding_t binding; /* points into peer */
-    struct attempt attempt;
-    bool begun;         /* attempt_begin was called */
-    bool looked;        /* ... and has found out who it is */
-    int verdict;        /* of the callbacks: 1 none yet, 0 fine, -ERR_x */
-    int64_t not_before; /* with the verdict */
-    struct auth_user user;
-    struct error error;
 };
 
 /* ---- libsasl2 asks ---- */
@@ -285,9 +256,18 @@ static bool has_binding(const struct session_peer *peer)
 
 static bool offered(const struct auth *auth, const struct session_peer *peer, enum mechanism m)
 {
-    if (mechanisms[m].family == FAMILY_SCRAM)
+    switch (mechanisms[m].family) {
+    case FAMILY_EXTERNAL:
+        return peer->tls_client[0] != '\0';
+    case FAMILY_SCRAM:
         return auth_has_scram(auth, mechanisms[m].hash) &&
                (!mechanisms[m].plus || has_binding(peer));
+    case FAMILY_OAUTH:
+        return auth_oauth(auth) && auth_plaintext_allowed(auth, peer);
+    case FAMILY_PLAIN:
+    case FAMILY_LOGIN:
+        break;
+    }
     return auth_plaintext_allowed(auth, peer);
 }
 
@@ -304,7 +284,7 @@ size_t sasl_mechanisms(const struct auth *auth, const struct session_peer *peer,
 
 /* ---- an exchange ---- */
 
-static int ended(struct sasl_exchange *x, int result)
+int sasl_ended(struct sasl_exchange *x, int result)
 {
     x->state = ENDED;
     return result;
@@ -316,15 +296,15 @@ static int settle(struct sasl_exchange *x, int r, struct error *err)
     if (x->verdict < 0) {
         if (err)
             *err = x->error;
-        return ended(x, x->verdict);
+        return sasl_ended(x, x->verdict);
     }
     if (r == SASL_OK && x->looked && x->attempt.usable)
-        return ended(x, 0);
+        return sasl_ended(x, 0);
     x->not_before = 0;
     /* Behind the first message everything wrong is a wrong proof, a wrong binding too. */
     if (!x->looked || (r == SASL_BADPROT && x->state == WANTS_FIRST))
-        return ended(x, error_set(err, ERR_INVALID, "the client's message is malformed"));
-    return ended(x, attempt_fail(&x->attempt, NULL, &x->not_before, err));
+        return sasl_ended(x, error_set(err, ERR_INVALID, "the client's message is malformed"));
+    return sasl_ended(x, attempt_fail(&x->attempt, NULL, &x->not_before, err));
 }
 
 static void give(struct buf *challenge, const char *text, unsigned n)
@@ -349,8 +329,8 @@ static int start_library(struct sasl_exchange *x, const char *mechanism, struct 
     if (r == SASL_OK && x->binding.name)
         r = sasl_setprop(x->conn, SASL_CHANNEL_BINDING, &x->binding);
     if (r != SASL_OK)
-        return ended(x,
-                     error_set(err, ERR_INTERNAL, "libsasl2: %s", sasl_errstring(r, NULL, NULL)));
+        return sasl_ended(
+            x, error_set(err, ERR_INTERNAL, "libsasl2: %s", sasl_errstring(r, NULL, NULL)));
     r = sasl_server_start(x->conn, mechanism, (const char *)first.p, (unsigned)first.n, &out, &n);
     if (r != SASL_CONTINUE || x->verdict < 0)
         return settle(x, r, err);
@@ -406,7 +386,7 @@ static int choose_binding(struct sasl_exchange *x, struct slice first, struct er
  * anybody may send such names before he has logged in. No login is as long. */
 #define NAMES_MAX 1000
 
-static int refuse_long_names(struct slice names, struct error *err)
+int sasl_refuse_long_names(struct slice names, struct error *err)
 {
     return names.n > NAMES_MAX ? error_set(err, ERR_INVALID, "the user name is too long") : 0;
 }
@@ -414,11 +394,11 @@ static int refuse_long_names(struct slice names, struct error *err)
 static int scram_first(struct sasl_exchange *x, struct slice first, struct buf *challenge,
                        struct error *err)
 {
-    int r = refuse_long_names(first, err);
+    int r = sasl_refuse_long_names(first, err);
 
     if (r == 0)
         r = choose_binding(x, first, err);
-    return r < 0 ? ended(x, r)
+    return r < 0 ? sasl_ended(x, r)
                  : start_library(x, mechanisms[x->mechanism].name, first, challenge, err);
 }
 
@@ -444,7 +424,7 @@ static int scram_end(struct sasl_exchange *x, struct slice response, struct erro
     int r;
 
     if (response.n)
-        return ended(x, error_set(err, ERR_INVALID, "an empty response was due"));
+        return sasl_ended(x, error_set(err, ERR_INVALID, "an empty response was due"));
     r = sasl_server_step(x->conn, "", 0, &out, &n);
     if (r == SASL_OK)
         attempt_succeed(&x->attempt, &x->user);
@@ -456,13 +436,14 @@ static int plain_first(struct sasl_exchange *x, struct slice response, struct bu
 {
     ssize_t to = slice_find(response, '\0');
     ssize_t end = to < 0 ? -1 : slice_find(slice_skip(response, (size_t)to + 1), '\0');
-    int r = refuse_long_names(
+    int r = sasl_refuse_long_names(
         slice_sub(response, 0, end < 0 ? response.n : (size_t)to + (size_t)end + 1), err);
 
     if (r < 0)
-        return ended(x, r);
+        return sasl_ended(x, r);
     r = start_library(x, mechanisms[PLAIN].name, response, challenge, err);
-    return r > 0 ? ended(x, error_set(err, ERR_INVALID, "the client's message is malformed")) : r;
+    return r > 0 ? sasl_ended(x, error_set(err, ERR_INVALID, "the client's message is malformed"))
+                 : r;
 }
 
 static int login_first(struct sasl_exchange *x, struct slice name, struct buf *challenge,
@@ -481,9 +462,13 @@ static int login_password(struct sasl_exchange *x, struct slice password, struct
     return settle(x, SASL_OK, err);
 }
 
+/* ---- steps ---- */
+
 static int (*const first_steps[])(struct sasl_exchange *x, struct slice response,
                                   struct buf *challenge, struct error *err) = {
+    [FAMILY_EXTERNAL] = sasl_external_first,
     [FAMILY_SCRAM] = scram_first,
+    [FAMILY_OAUTH] = sasl_oauth_first,
     [FAMILY_PLAIN] = plain_first,
     [FAMILY_LOGIN] = login_first,
 };
@@ -491,9 +476,11 @@ static int (*const first_steps[])(struct sasl_exchange *x, struct slice response
 static int step(struct sasl_exchange *x, struct slice response, struct buf *challenge,
                 struct error *err)
 {
-    if (response.n > SASL_RESPONSE_MAX)
-        return ended(x, error_set(err, ERR_LIMIT, "the response is longer than %d bytes",
-                                  SASL_RESPONSE_MAX));
+    size_t max = mechanisms[x->mechanism].family == FAMILY_OAUTH ? SASL_RESPONSE_MAX : OTHER_MAX;
+
+    if (response.n > max)
+        return sasl_ended(x,
+                          error_set(err, ERR_LIMIT, "the response is longer than %zu bytes", max));
     switch (x->state) {
     case WANTS_FIRST:
         return first_steps[mechanisms[x->mechanism].family](x, response, challenge, err);
@@ -503,6 +490,8 @@ static int step(struct sasl_exchange *x, struct slice response, struct buf *chal
         return scram_final(x, response, challenge, err);
     case WANTS_EMPTY:
         return scram_end(x, response, err);
+    case WANTS_ANYTHING:
+        return sasl_oauth_end(x, err);
     case ENDED:
         break;
     }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* sasl: the server's side of SASL (RFC 4422) without I/O: PLAIN (RFC 4616), LOGIN, SCRAM-SHA-256
  * and SCRAM-SHA-1, each also -PLUS (RFC 7677, 5802; bindings tls-exporter, tls-server-end-point,
- * and tls-unique under TLS 1.2).
+ * and tls-unique under TLS 1.2), OAUTHBEARER (RFC 7628), XOAUTH2, and
+ * EXTERNAL (RFC 4422 appendix A) for clients with a certificate.
  *
  *   r = sasl_start(auth, service, mechanism, &peer, initial or NULL, &x, &challenge, ...);
  *   while (r == 1) { send challenge; read response; r = sasl_step(x, response, &challenge, ...); }
@@ -22,7 +23,9 @@
 struct sasl_exchange;
 
 #define SASL_MECHANISMS_MAX 9
-#define SASL_RESPONSE_MAX   4096 /* raw bytes; a longer one is -ERR_LIMIT */
+/* Raw bytes; a longer one is -ERR_LIMIT. Only tokens may be as long; with base64 they fit into the
+ * 12288 octets that RFC 4954 and 5034 ask for. */
+#define SASL_RESPONSE_MAX 9216
 
 /* What this client may use now, best first ("SCRAM-SHA-256-PLUS", ...), for CAPABILITY, EHLO and
  * CAPA. Depends on the peer: look again after STARTTLS. Returns how many. */

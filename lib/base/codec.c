@@ -69,6 +69,22 @@ int base64_decode(struct buf *out, struct slice in)
     return buf_full(out) ? -ERR_LIMIT : 0;
 }
 
+int base64url_decode(struct buf *out, struct slice in)
+{
+    CLEANUP(buf_done) struct buf text = buf_make(in.n + 4);
+
+    for (size_t i = 0; i < in.n; i++) {
+        uint8_t c = in.p[i];
+
+        if (c == '+' || c == '/' || c == '=')
+            return -ERR_INVALID;
+        buf_add_byte(&text, c == '-' ? '+' : c == '_' ? '/' : c);
+    }
+    while (text.n % 4 && text.n % 4 != 1)
+        buf_add_byte(&text, '=');
+    return base64_decode(out, buf_slice(&text));
+}
+
 void hex_encode(struct buf *out, struct slice in)
 {
     static const char digits[] = "0123456789abcdef";

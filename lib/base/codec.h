@@ -8,6 +8,8 @@
 void base64_encode(struct buf *out, struct slice in);
 /* Strict: padding required, no other bytes, no bits left over. 0 or -ERR_INVALID. */
 int base64_decode(struct buf *out, struct slice in) MUST_USE;
+/* RFC 4648 section 5, without padding, as strict. 0 or -ERR_INVALID. */
+int base64url_decode(struct buf *out, struct slice in) MUST_USE;
 void hex_encode(struct buf *out, struct slice in); /* lower case */
 int hex_decode(struct buf *out, struct slice in) MUST_USE;
 

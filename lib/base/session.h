@@ -58,7 +58,10 @@ struct session_peer {
     bool trusted;         /* UNIX socket, or TLS taken off by a proxy from a trusted network */
     char tls_version[16]; /* "TLSv1.3" */
     char tls_cipher[64];
-    char tls_sni[256];       /* server name the client asked for, or "" */
+    char tls_sni[256]; /* server name the client asked for, or "" */
+    /* Addresses (rfc822Name) of the client's certificate, with a \n between them; "" if it showed
+     * none that one of tls.client_authorities has signed. */
+    char tls_client[256];
     uint8_t cb_exporter[32]; /* RFC 9266 tls-exporter */
     bool has_cb_exporter;
     uint8_t cb_end_point[64]; /* RFC 5929 tls-server-end-point: hash of our certificate */

@@ -141,6 +141,14 @@ static int finish_lists(struct conf *c, struct error *err)
         t->certificate = below_data(c, t->certificate);
         t->key = below_data(c, t->key);
     }
+    c->tls.client_authorities = below_data(c, c->tls.client_authorities);
+    for (size_t i = 0; i < c->auth.oauth.n; i++) {
+        struct conf_issuer *issuer = &c->auth.oauth.items[i];
+
+        if (!strstr(issuer->keys, "://"))
+            issuer->keys = below_data(c, issuer->keys);
+        issuer->cafile = below_data(c, issuer->cafile);
+    }
     return 0;
 }
 

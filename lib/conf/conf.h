@@ -49,6 +49,19 @@ struct conf_certificate {
     unsigned line;
 };
 
+/* Who gives tokens to our users (OAuth 2). What must be there: lib/auth/oauth.h. */
+struct conf_issuer {
+    const char *issuer, *audience;
+    const char *keys; /* absolute path, or URL */
+    const char *algorithms;
+    const char *introspection;
+    const char *client_id, *client_secret;
+    const char *cafile;
+    const char *claim, *scope;
+    int64_t leeway; /* ms */
+    unsigned line;
+};
+
 /* IPv4 networks are kept as v4-mapped IPv6 ones (::ffff:a.b.c.d, bits + 96). */
 struct conf_network {
     struct in6_addr address;
@@ -84,8 +97,9 @@ struct conf {
     struct {
         CONF_LIST(struct conf_certificate) certificates; /* the first is the default one */
         int min_version;                                 /* enum conf_tls_version */
-        const char *ciphers;      /* TLS 1.2, OpenSSL's list syntax; "": OpenSSL's own */
-        const char *ciphersuites; /* TLS 1.3; "": OpenSSL's own */
+        const char *ciphers;            /* TLS 1.2, OpenSSL's list syntax; "": OpenSSL's own */
+        const char *ciphersuites;       /* TLS 1.3; "": OpenSSL's own */
+        const char *client_authorities; /* PEM file; "": clients show no certificates */
     } tls;
     struct {
         bool plaintext_without_tls;
@@ -101,6 +115,8 @@ struct conf {
         unsigned cache_entries;
         int64_t failure_delay;     /* ms, after the first failure; doubles up to ... */
         int64_t failure_delay_max; /* ms */
+        CONF_LIST(struct conf_issuer) oauth;
+        int64_t oauth_timeout, oauth_key_age, oauth_key_floor, oauth_cache; /* ms */
     } auth;
     struct {
         uint64_t message_size; /* largest message by LMTP and APPEND */

@@ -67,6 +67,40 @@ static const struct conf_row certificate_rows[] = {
     {NULL}};
 #undef AT
 
+#define AT(member) offsetof(struct conf_issuer, member)
+static const struct conf_row issuer_rows[] = {
+    {"issuer", CONF_STRING, AT(issuer), "\"\"", .max = 1000,
+     .help =
+         "What its tokens have as \"iss\", to the letter, as \"https://id.example.org\". Must be "
+         "given."},
+    {"audience", CONF_STRING, AT(audience), "\"\"", .max = 1000,
+     .help =
+         "What must be in \"aud\": our name there. Must be given with keys, or tokens for others "
+         "would let in."},
+    {"keys", CONF_STRING, AT(keys), "\"\"", .max = 4000,
+     .help = "Its JSON Web Key Set, for signed tokens (JWT): an https:// URL or a file (a relative "
+             "path is below data)."},
+    {"algorithms", CONF_STRING, AT(algorithms), "\"RS256 ES256 EdDSA\"", .max = 100,
+     .help = "Signatures that are taken."},
+    {"introspection", CONF_STRING, AT(introspection), "\"\"", .max = 4000,
+     .help = "Its https:// URL for token introspection (RFC 7662), for tokens that are not signed, "
+             "or all if there are no keys."},
+    {"client_id", CONF_STRING, AT(client_id), "\"\"", .max = 1000,
+     .help = "Who we are there (HTTP Basic)."},
+    {"client_secret", CONF_STRING, AT(client_secret), "\"\"", .max = 1000, .hidden = true,
+     .help = "And our password."},
+    {"cafile", CONF_STRING, AT(cafile), "\"\"", .max = 4000,
+     .help = "PEM file with the authorities that its https is checked by; left out: the system's."},
+    {"claim", CONF_STRING, AT(claim), "\"email\"", .min = 1, .max = 100,
+     .help = "Which claim of a token, or member of the introspection's answer, holds the login. An "
+             "email that the issuer marks as not verified is not believed."},
+    {"scope", CONF_STRING, AT(scope), "\"\"", .max = 1000,
+     .help = "A scope that a token must have; left out: none."},
+    {"leeway", CONF_DURATION, AT(leeway), "\"60s\"", .max = HOUR,
+     .help = "By so much its clock may differ from ours."},
+    {NULL}};
+#undef AT
+
 #define AT(member) offsetof(struct conf, member)
 const struct conf_row conf_rows[] = {
     {"data", CONF_STRING, AT(data), "\"/var/lib/eider\"", .min = 1, .max = 4000,
@@ -130,6 +164,14 @@ const struct conf_row conf_rows[] = {
     {"tls.ciphersuites", CONF_STRING, AT(tls.ciphersuites), "\"\"", .max = 2000, .reload = true,
      .help = "Cipher suites of TLS 1.3; left out: OpenSSL's choice."},
 
+    {"tls.client_authorities", CONF_STRING, AT(tls.client_authorities), "\"\"", .max = 4000,
+     .reload = true,
+     .help = "PEM file with the authorities whose certificates clients may log in with (SASL "
+             "EXTERNAL): an rfc822Name in the certificate's subjectAltName is the login. "
+             "Revocation lists may be in the same file; if there is one, there must be one of each "
+             "authority. Left out: clients are not asked for certificates. Clients without one, or "
+             "with another, are served all the same."},
+
     {"auth", CONF_SECTION, .help = "Logins."},
     {"auth.plaintext_without_tls", CONF_BOOL, AT(auth.plaintext_without_tls), "false",
      .help = "Allow passwords to be sent over connections without TLS (IMAP LOGIN, SASL PLAIN and "
@@ -165,6 +207,20 @@ const struct conf_row conf_rows[] = {
              "same address, or for the same account, doubles it."},
     {"auth.failure_delay_max", CONF_DURATION, AT(auth.failure_delay_max), "\"15s\"", .max = HOUR,
      .help = "But not beyond this."},
+    {"auth.oauth", CONF_GROUPS, AT(auth.oauth), "()", .max = 16, .members = issuer_rows,
+     .item_size = sizeof(struct conf_issuer), .line_offset = offsetof(struct conf_issuer, line),
+     .help = "Issuers of tokens (OAuth 2): with any, OAUTHBEARER and XOAUTH2 are offered, over TLS "
+             "like passwords."},
+    {"auth.oauth_timeout", CONF_DURATION, AT(auth.oauth_timeout), "\"5s\"", .min = 100,
+     .max = MINUTE, .help = "A request for keys or introspection ends after so long."},
+    {"auth.oauth_key_age", CONF_DURATION, AT(auth.oauth_key_age), "\"1h\"", .min = MINUTE,
+     .max = 7 * DAY, .help = "Keys are read again after so long."},
+    {"auth.oauth_key_floor", CONF_DURATION, AT(auth.oauth_key_floor), "\"30s\"", .min = 100,
+     .max = HOUR,
+     .help = "But no sooner than this after the last time, whatever keys tokens name."},
+    {"auth.oauth_cache", CONF_DURATION, AT(auth.oauth_cache), "\"1m\"", .max = HOUR,
+     .help = "An introspection's answer is remembered for so long, but not beyond the token's end; "
+             "0: each login asks."},
 
     {"limits", CONF_SECTION, .help = "What one client may ask for. All are refused politely."},
     {"limits.message_size", CONF_SIZE, AT(limits.message_size), "\"50M\"", .min = 64 * KIB,

@@ -33,6 +33,7 @@ struct conf_row {
     uint64_t min, max;
     bool reload;                    /* a reload changes it in a running server */
     bool secret;                    /* may hold a password: masked when shown */
+    bool hidden;                    /* is a password: not shown at all */
     const char *const *choices;     /* of an enum, NULL behind the last */
     const struct conf_row *members; /* of groups, name NULL behind the last */
     size_t item_size, line_offset;  /* of groups */

@@ -481,7 +481,9 @@ void value_write(const struct conf_row *row, const void *base, bool mask, struct
         value_write_duration((uint64_t) * (const int64_t *)v, out);
         break;
     case CONF_STRING:
-        if (mask && row->secret)
+        if (mask && row->hidden && **(const char *const *)v)
+            buf_add_str(out, "\"***\"");
+        else if (mask && row->secret)
             write_masked(*(const char *const *)v, out);
         else
             value_write_string(*(const char *const *)v, out);

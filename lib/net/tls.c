@@ -17,6 +17,7 @@
 
 #include "lib/base/mem.h"
 #include "lib/net/inside.h"
+#include "lib/net/tls_peer.h"
 
 /* Forward secrecy and AEAD only; what Mozilla calls intermediate, without DHE. */
 #define CIPHERS_TLS12                                                                              \
@@ -82,7 +83,8 @@ static int set_policy(SSL_CTX *ctx, const struct tls_settings *settings, struct 
         return fail(err, "TLS 1.2 ciphers", settings->ciphers);
     if (settings->ciphersuites && SSL_CTX_set_ciphersuites(ctx, settings->ciphersuites) != 1)
         return fail(err, "TLS 1.3 ciphersuites", settings->ciphersuites);
-    return 0;
+    return settings->client_authorities ? tls_peer_ask(ctx, settings->client_authorities, err)
+                                        : 0;
 }
 
 static int load_pair(SSL_CTX *ctx, const struct tls_file_pair *pair, struct error *err)
@@ -161,6 +163,7 @@ static struct tls_settings copy_settings(const struct tls_settings *from)
 
     to.ciphers = text_or_null(from->ciphers);
     to.ciphersuites = text_or_null(from->ciphersuites);
+    to.client_authorities = text_or_null(from->client_authorities);
     for (size_t i = 0; i < from->pairs_n; i++) {
         pairs[i].cert = mem_strdup(from->pairs[i].cert);
         pairs[i].key = text_or_null(from->pairs[i].key);
@@ -178,6 +181,7 @@ static void free_settings(const struct tls_settings *settings)
     free((struct tls_file_pair *)settings->pairs);
     free((char *)settings->ciphers);
     free((char *)settings->ciphersuites);
+    free((char *)settings->client_authorities);
 }
 
 int tls_new(const struct tls_settings *settings, struct tls **ret_tls, struct error *err)
@@ -314,7 +318,9 @@ void tls_fill_peer(SSL *ssl, struct session_peer *peer)
                                    sizeof label - 1, NULL, 0, 0) == 1;
     fill_end_point(ssl, peer);
     fill_unique(ssl, peer);
-    if (!SSL_is_server(ssl))
+    if (SSL_is_server(ssl))
+        tls_peer_names(ssl, peer->tls_client, sizeof peer->tls_client);
+    else
         tls_client_fill_peer(ssl, peer);
     ERR_clear_error();
 }

@@ -25,8 +25,9 @@ struct tls_settings {
     const struct tls_file_pair *pairs; /* at least one; copied */
     size_t pairs_n;
     bool only_tls13;
-    const char *ciphers;      /* OpenSSL's list for TLS 1.2; NULL or "": the built-in one */
-    const char *ciphersuites; /* for TLS 1.3; NULL or "": OpenSSL's own */
+    const char *ciphers;            /* OpenSSL's list for TLS 1.2; NULL or "": the built-in one */
+    const char *ciphersuites;       /* for TLS 1.3; NULL or "": OpenSSL's own */
+    const char *client_authorities; /* PEM: clients are asked for a certificate; NULL or "": not */
 };
 
 struct tls;
@@ -84,7 +85,8 @@ void tls_client_free(struct tls_client *client);
  * verified. NULL when memory fails. */
 SSL *tls_client_prepare(struct tls_client *client, const struct tls_target *target);
 
-/* After the handshake: version, cipher, server name and channel bindings. */
+/* After the handshake: version, cipher, server name, channel bindings; of clients also the addresses
+ * of their certificates. */
 void tls_fill_peer(SSL *ssl, struct session_peer *peer);
 /* OpenSSL's reason for the last failure on this thread, in its words; empties its queue. */
 void tls_last_error(char *ret, size_t ret_n);
