@@ -122,10 +122,10 @@ char *cmd_read_secret(struct cmd *c, const char *prompt);
 /* ---- the commands ---- */
 
 extern const struct command cmd_account_add, cmd_account_list, cmd_account_show, cmd_account_set,
-    cmd_account_passwd, cmd_account_delete;
+    cmd_account_sending, cmd_account_passwd, cmd_account_delete;
 extern const struct command cmd_app_password_add, cmd_app_password_list, cmd_app_password_delete;
 extern const struct command cmd_alias_add, cmd_alias_list, cmd_alias_delete;
-extern const struct command cmd_domain_add, cmd_domain_list, cmd_domain_delete;
+extern const struct command cmd_domain_add, cmd_domain_list, cmd_domain_set, cmd_domain_delete;
 extern const struct command cmd_dkim_add, cmd_dkim_list, cmd_dkim_show, cmd_dkim_rotate,
     cmd_dkim_delete;
 extern const struct command cmd_expire_set, cmd_expire_clear, cmd_expire_show, cmd_expire_now;

@@ -13,16 +13,20 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/bus/bus.h"
+#include "lib/bus/rates.h"
 #include "lib/mail/expire.h"
 #include "lib/mail/mail.h"
 #include "lib/mail/sweep.h"
+#include "lib/queue/queue.h"
 #include "lib/store/store.h"
 #include "protocols/imap/imap.h"
 #include "protocols/lmtp/lmtp.h"
 #include "protocols/pop3/pop3.h"
+#include "protocols/submit/submit.h"
 
 #define SWEEP_PAUSE_MS   1000
-#define SELF_SIGNED_DAYS 825 /* what Apple's clients take at most */
+#define RATES_KEYS_MAX   100000 /* in memory: accounts and addresses that send in an hour */
+#define SELF_SIGNED_DAYS 825    /* what Apple's clients take at most */
 
 /* ---- The parts below the network ---- */
 
@@ -61,6 +65,28 @@ static void log_bus(struct bus *bus)
     log_num(&line, "received", (int64_t)c.received);
     log_num(&line, "gaps", (int64_t)c.gaps);
     log_num(&line, "lost", (int64_t)c.lost);
+    log_end(&line);
+}
+
+/* What all its services together have done. */
+static void log_submission(const struct node *node)
+{
+    struct submit_counters sum = {0};
+    struct log_line line;
+
+    if (!node->submission.n)
+        return;
+    for (size_t i = 0; i < node->submission.n; i++)
+        submit_add_counters(&sum, node->submission.items[i]);
+    log_begin(&line, LOG_INFO_, "submission");
+    log_num(&line, "messages", (int64_t)sum.messages);
+    log_num(&line, "sandboxed", (int64_t)sum.sandboxed);
+    log_num(&line, "local", (int64_t)sum.local);
+    log_num(&line, "queued", (int64_t)sum.queued);
+    log_num(&line, "refused_sender", (int64_t)sum.refused_sender);
+    log_num(&line, "refused_rate", (int64_t)sum.refused_rate);
+    log_num(&line, "refused_content", (int64_t)sum.refused_content);
+    log_num(&line, "failed", (int64_t)sum.failed);
     log_end(&line);
 }
 
@@ -115,6 +141,15 @@ static int open_mail(struct node *node, struct error *err)
             node->mail, (int)MIN(node->conf->mail.sweep_interval, (int64_t)SWEEP_PAUSE_MS),
             &(struct sweeper_hooks){forget_account, expire_ms_of, node});
     return rc;
+}
+
+/* What only those who send need. */
+static int open_sending(struct node *node, struct error *err)
+{
+    if (!(node->protocols & 1u << CONF_SUBMISSION))
+        return 0;
+    node->queue = queue_new(node->store);
+    return rates_open(node->conf->bus, RATES_KEYS_MAX, &node->rates, err);
 }
 
 /* ---- TLS ---- */
@@ -260,6 +295,35 @@ static struct session_service *new_lmtp(struct node *node, const struct conf *c,
     return node->lmtp.items[node->lmtp.n - 1];
 }
 
+static struct session_service *new_submission(struct node *node, const struct conf *c,
+                                              bool starttls)
+{
+    const struct submit_parts parts = {node->mail, node->directory, node->queue, node->rates};
+    struct submit_settings s = {
+        .smtp = {.hostname = c->hostname,
+                 .message_max = c->limits.message_size,
+                 .recipients_max = c->limits.recipients,
+                 .bad_commands = c->limits.bad_commands,
+                 .timeout_ms = c->limits.login_timeout * 5,
+                 .starttls = starttls,
+                 .auth = node->auth,
+                 .login_timeout_ms = c->limits.login_timeout,
+                 .auth_failures = c->limits.auth_failures,
+                 .user_connections = c->limits.user_connections,
+                 .transactions_max = c->submission.transactions,
+                 .hold_max_ms = c->submission.hold_max,
+                 .priority_max = (int)c->submission.priority_max},
+        .sandbox = c->submission.sandbox,
+        .save_sent = c->submission.save_sent,
+        .trace_client = c->submission.trace_client,
+        .account = {c->submission.account_messages, c->submission.account_recipients},
+        .address = {c->submission.address_messages, c->submission.address_recipients},
+    };
+
+    *VEC_PUSH(&node->submission) = submit_service_new(&s, &parts);
+    return node->submission.items[node->submission.n - 1];
+}
+
 /* lib/conf keeps v4 networks as mapped v6 ones. */
 static struct network *copy_networks(struct conf *c)
 {
@@ -296,6 +360,8 @@ static struct session_service *new_service(struct node *node, const struct conf 
         return new_pop3(node, c, starttls);
     case CONF_HTTP:
         return monitor_service(node->monitor);
+    case CONF_SUBMISSION:
+        return new_submission(node, c, starttls);
     case CONF_LMTP:
         break;
     }
@@ -403,6 +469,8 @@ static int open_parts(struct node *node, struct error *err)
         rc = open_mail(node, err);
     node->monitor = monitor_new(node);
     if (rc == 0)
+        rc = open_sending(node, err);
+    if (rc == 0)
         rc = open_tls(node, err);
     if (rc == 0)
         rc = conf_check_serve(node->conf, err);
@@ -436,12 +504,18 @@ void node_free(struct node *node)
         imap_service_free(node->imap.items[i]);
     for (size_t i = 0; i < node->pop3.n; i++)
         pop3_service_free(node->pop3.items[i]);
+    log_submission(node);
+    for (size_t i = 0; i < node->submission.n; i++)
+        submit_service_free(node->submission.items[i]);
+    VEC_DONE(&node->submission);
     VEC_DONE(&node->lmtp);
     VEC_DONE(&node->pop3);
     VEC_DONE(&node->imap);
     monitor_free(node->monitor);
     tls_free(node->tls);
     sweeper_stop(node->sweeper);
+    rates_free(node->rates);
+    queue_free(node->queue);
     if (node->auth)
         auth_free(node->auth);
     if (node->mail)

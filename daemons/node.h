@@ -22,9 +22,12 @@ struct node {
     struct mail *mail;
     _Atomic int64_t expire_ms; /* mail.expire, also after a reload */
     struct sweeper *sweeper;
+    struct queue *queue; /* where submission puts mail to others */
+    struct rates *rates; /* of submission's limits */
     struct monitor *monitor;
-    struct tls *tls;                                /* NULL: no listener wants it */
-    VEC(struct session_service *) imap, pop3, lmtp; /* also those that a reload has replaced */
+    struct tls *tls; /* NULL: no listener wants it */
+    VEC(struct session_service *)
+    imap, pop3, lmtp, submission; /* also those that a reload has replaced */
     struct net *net;
 };
 

@@ -12,7 +12,8 @@
 
 #include "lib/conf/conf.h"
 
-#define SERVE_ALL (1u << CONF_IMAP | 1u << CONF_LMTP | 1u << CONF_POP3 | 1u << CONF_HTTP)
+#define SERVE_ALL                                                                                  \
+    (1u << CONF_IMAP | 1u << CONF_LMTP | 1u << CONF_POP3 | 1u << CONF_SUBMISSION | 1u << CONF_HTTP)
 
 /* argv[0] is the command's name for messages and usage; options: -c FILE, --help, --version.
  * `protocols`: bits 1 << enum conf_protocol. Returns the exit status: 0 after a clean end, 1 if it

@@ -97,6 +97,7 @@ static int finish_bus(struct conf *c, struct error *err)
 static const unsigned usual_ports[][2] = {[CONF_IMAP] = {143, 993},
                                           [CONF_LMTP] = {24, 24},
                                           [CONF_POP3] = {110, 995},
+                                          [CONF_SUBMISSION] = {587, 465},
                                           [CONF_HTTP] = {8080, 8443}};
 
 static int finish_listener(struct conf *c, struct conf_listener *l, struct error *err)

@@ -22,7 +22,7 @@
 #include "lib/base/buf.h"
 #include "lib/base/err.h"
 
-enum conf_protocol { CONF_IMAP, CONF_LMTP, CONF_POP3, CONF_HTTP };
+enum conf_protocol { CONF_IMAP, CONF_LMTP, CONF_POP3, CONF_SUBMISSION, CONF_HTTP };
 enum conf_tls { CONF_TLS_NONE, CONF_TLS_STARTTLS, CONF_TLS_IMPLICIT };
 enum conf_log_level { CONF_LOG_ERROR, CONF_LOG_WARN, CONF_LOG_INFO, CONF_LOG_DEBUG }; /* as log.h */
 enum conf_tls_version { CONF_TLS_1_2, CONF_TLS_1_3 };
@@ -127,7 +127,7 @@ struct conf {
         unsigned sequence_set; /* ranges in one set */
         unsigned append_messages;
         uint64_t append_memory;
-        unsigned recipients;   /* of one LMTP transaction */
+        unsigned recipients;   /* of one transaction (LMTP, submission) */
         unsigned mailboxes;    /* of one account */
         unsigned mailbox_name; /* bytes of a name */
         unsigned mailbox_levels;
@@ -149,6 +149,16 @@ struct conf {
         int64_t login_delay;  /* of one account, between two logins; 0: none */
         int64_t idle_timeout; /* of a client that is logged in */
     } pop3;
+    struct {
+        bool sandbox;      /* what anybody sends is caught in his own INBOX */
+        bool save_sent;    /* a copy of what is sent goes into Sent */
+        bool trace_client; /* trace fields name the client */
+        unsigned account_messages, account_recipients; /* in an hour; 0: no limit */
+        unsigned address_messages, address_recipients; /* of one client address */
+        unsigned transactions;                         /* of one connection; 0: no limit */
+        int64_t hold_max;                              /* FUTURERELEASE; 0: not offered */
+        unsigned priority_max;                         /* MT-PRIORITY */
+    } submission;
     struct {
         const char *delimiter; /* one character, or "": no detail */
         int over_quota;        /* enum conf_over_quota */

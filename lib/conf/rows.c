@@ -11,7 +11,7 @@
 #define HOUR   (60 * MINUTE)
 #define DAY    (24 * HOUR)
 
-static const char *const protocols[] = {"imap", "lmtp", "pop3", "http", NULL};
+static const char *const protocols[] = {"imap", "lmtp", "pop3", "submission", "http", NULL};
 static const char *const tls_modes[] = {"none", "starttls", "implicit", NULL};
 static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
 static const char *const tls_versions[] = {"1.2", "1.3", NULL};
@@ -39,8 +39,8 @@ static const struct conf_row listener_rows[] = {
              "path."},
     {"port", CONF_UINT, AT(port), "0", .max = 65535,
      .help =
-         "0 means the usual one: imap 143, or 993 with implicit TLS; pop3 110, or 995; lmtp 24; "
-         "http 8080, or 8443."},
+         "0 means the usual one: imap 143, or 993 with implicit TLS; pop3 110, or 995; submission "
+         "587, or 465; lmtp 24; http 8080, or 8443."},
     {"path", CONF_STRING, AT(path), "\"\"", .max = 100,
      .help = "A UNIX socket instead of address and port; a relative path is below data."},
     {"mode", CONF_MODE, AT(mode), "\"0660\"", .max = 0777, .help = "Permissions of the socket."},
@@ -126,6 +126,8 @@ const struct conf_row conf_rows[] = {
     {"listeners", CONF_GROUPS, AT(listeners),
      "( { protocol = \"imap\"; tls = \"starttls\"; }, { protocol = \"imap\"; tls = \"implicit\"; },"
      " { protocol = \"pop3\"; tls = \"starttls\"; }, { protocol = \"pop3\"; tls = \"implicit\"; },"
+     " { protocol = \"submission\"; tls = \"starttls\"; },"
+     " { protocol = \"submission\"; tls = \"implicit\"; },"
      " { protocol = \"lmtp\"; path = \"lmtp\"; } )",
      .max = 256, .members = listener_rows, .item_size = sizeof(struct conf_listener),
      .line_offset = offsetof(struct conf_listener, line),
@@ -225,7 +227,8 @@ const struct conf_row conf_rows[] = {
     {"limits", CONF_SECTION, .help = "What one client may ask for. All are refused politely."},
     {"limits.message_size", CONF_SIZE, AT(limits.message_size), "\"50M\"", .min = 64 * KIB,
      .max = GIB, .reload = true,
-     .help = "The largest message that is taken, by LMTP and by APPEND. (Large providers take 25 "
+     .help = "The largest message that is taken, by LMTP, by submission and by APPEND. (Large "
+             "providers take 25 "
              "to 50 MB; Postfix hands on 10 MB unless message_size_limit is raised; Dovecot has "
              "no limit.)"},
     {"limits.literal", CONF_SIZE, AT(limits.literal), "\"64K\"", .min = KIB, .max = 16 * MIB,
@@ -252,7 +255,8 @@ const struct conf_row conf_rows[] = {
      .help = "Memory that the messages of one APPEND may take while they wait. Parts of 16 KB and "
              "more take none: they go to the store at once."},
     {"limits.recipients", CONF_UINT, AT(limits.recipients), "1000", .min = 100, .max = 100000,
-     .reload = true, .help = "Recipients of one message by LMTP. (RFC 5321: 100 at least.)"},
+     .reload = true,
+     .help = "Recipients of one message, by LMTP and by submission. (RFC 5321: 100 at least.)"},
     {"limits.mailboxes", CONF_UINT, AT(limits.mailboxes), "10000", .min = 10, .max = 100000,
      .help = "Mailboxes of one account, and likewise the names that it subscribes to."},
     {"limits.mailbox_name", CONF_UINT, AT(limits.mailbox_name), "1000", .min = 64, .max = 1000,
@@ -271,8 +275,8 @@ const struct conf_row conf_rows[] = {
              "3501: 30 minutes at least.)"},
     {"limits.login_timeout", CONF_DURATION, AT(limits.login_timeout), "\"60s\"", .min = SECOND,
      .max = HOUR, .reload = true,
-     .help = "A client that has not logged in after so long is disconnected; by LMTP, one that "
-             "sends nothing for five times as long. The time for a TLS handshake, too, if it is "
+     .help = "A client that has not logged in after so long is disconnected; by LMTP and, "
+             "after the login, by submission, one that sends nothing for five times as long. The time for a TLS handshake, too, if it is "
              "shorter than 30 seconds."},
     {"limits.write_timeout", CONF_DURATION, AT(limits.write_timeout), "\"5m\"", .min = SECOND,
      .max = HOUR, .help = "A client that takes none of its output for so long is disconnected."},
@@ -303,7 +307,47 @@ const struct conf_row conf_rows[] = {
          "A client that is logged in and sends nothing for so long is disconnected, and what it "
          "has marked for deletion stays. (RFC 1939: 10 minutes at least.)"},
 
-    {"delivery", CONF_SECTION, .help = "Delivery by LMTP."},
+    {"submission", CONF_SECTION, .help = "Mail that users send."},
+    {"submission.sandbox", CONF_BOOL, AT(submission.sandbox), "false", .reload = true,
+     .help = "Sandbox mode for everybody: nothing leaves, and nobody else here gets anything; "
+             "whatever an account sends lies in its own INBOX. Single accounts and domains: "
+             "account sending --sandbox, domain set --sandbox."},
+    {"submission.save_sent", CONF_BOOL, AT(submission.save_sent), "false", .reload = true,
+     .help =
+         "A copy of what an account sends is put into its mailbox for sent mail, as seen; "
+         "account sending --save-sent says otherwise for an account. Mail programs that save such "
+         "copies themselves would then have two."},
+    {"submission.trace_client", CONF_BOOL, AT(submission.trace_client), "false", .reload = true,
+     .help = "The Received field that is put in front of a message names the client and its "
+             "address. Without it recipients do not see where the sender sits."},
+    {"submission.account_messages", CONF_UINT, AT(submission.account_messages), "500",
+     .max = 100000000, .reload = true,
+     .help = "Messages that an account may send in an hour; 0: no limit. For an account: account "
+             "sending --messages. On all nodes together where the bus is Redis."},
+    {"submission.account_recipients", CONF_UINT, AT(submission.account_recipients), "2000",
+     .max = 100000000, .reload = true,
+     .help = "Recipients of all messages that an account sends in an hour; 0: no limit. For an "
+             "account: account sending --recipients."},
+    {"submission.address_messages", CONF_UINT, AT(submission.address_messages), "2000",
+     .max = 100000000, .reload = true,
+     .help = "Messages in an hour from one client address (IPv6: from one /64), whatever accounts "
+             "it uses; 0: no limit."},
+    {"submission.address_recipients", CONF_UINT, AT(submission.address_recipients), "10000",
+     .max = 100000000, .reload = true,
+     .help = "Recipients of these messages in an hour; 0: no limit."},
+    {"submission.transactions", CONF_UINT, AT(submission.transactions), "1000", .max = 1000000,
+     .reload = true,
+     .help = "Messages on one connection; then the client has to connect again. 0: no limit."},
+    {"submission.hold_max", CONF_DURATION, AT(submission.hold_max), "\"30d\"", .max = 366 * DAY,
+     .reload = true,
+     .help = "For so long a client may have a message held before it is sent (FUTURERELEASE); 0: "
+             "this is not offered."},
+    {"submission.priority_max", CONF_UINT, AT(submission.priority_max), "3", .max = 9,
+     .reload = true,
+     .help = "The highest priority that a client may give to a message (MT-PRIORITY, -9 to 9); "
+             "a higher one is lowered to it."},
+
+    {"delivery", CONF_SECTION, .help = "Delivery by LMTP, and of what users send to each other."},
     {"delivery.delimiter", CONF_STRING, AT(delivery.delimiter), "\"+\"", .max = 1,
      .help = "Between user and detail: user+box@domain is put into the mailbox box, if it exists. "
              "\"\": addresses have no detail. Must be what the MTA has as "

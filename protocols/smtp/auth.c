@@ -21,7 +21,7 @@ static void log_login(struct smtp_session *s, const char *event)
     struct log_line l;
 
     log_begin(&l, LOG_INFO_, event);
-    log_str(&l, "protocol", slice_str(s->service->dialect->name));
+    log_str(&l, "protocol", slice_str(s->service->dialect->log_name));
     log_num(&l, "session", (int64_t)s->base.id);
     log_str(&l, "remote", slice_str(s->base.peer.remote));
     if (s->logged_in)

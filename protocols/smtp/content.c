@@ -11,7 +11,7 @@ static void log_result(struct smtp_session *s, const struct smtp_recipient *r, i
     struct log_line l;
 
     log_begin(&l, LOG_INFO_, "delivery");
-    log_str(&l, "protocol", slice_str(s->service->dialect->name));
+    log_str(&l, "protocol", slice_str(s->service->dialect->log_name));
     log_num(&l, "session", (int64_t)s->base.id);
     log_str(&l, "remote", slice_str(s->base.peer.remote));
     if (s->logged_in)

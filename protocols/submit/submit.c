@@ -191,19 +191,17 @@ void submit_service_free(struct session_service *service)
     smtp_service_free(service);
 }
 
-struct submit_counters submit_read_counters(struct session_service *service)
+void submit_add_counters(struct submit_counters *sum, struct session_service *service)
 {
     struct submit *s = smtp_service_context(service);
     const struct submit_counts *c = &s->counts;
 
-    return (struct submit_counters){
-        .messages = c->messages,
-        .sandboxed = c->sandboxed,
-        .local = c->local,
-        .queued = c->queued,
-        .refused_sender = c->refused_sender,
-        .refused_rate = c->refused_rate,
-        .refused_content = c->refused_content,
-        .failed = c->failed,
-    };
+    sum->messages += c->messages;
+    sum->sandboxed += c->sandboxed;
+    sum->local += c->local;
+    sum->queued += c->queued;
+    sum->refused_sender += c->refused_sender;
+    sum->refused_rate += c->refused_rate;
+    sum->refused_content += c->refused_content;
+    sum->failed += c->failed;
 }

@@ -69,4 +69,5 @@ struct session_service *submit_service_new(const struct submit_settings *setting
                                            const struct submit_parts *parts) MUST_USE;
 /* When all its sessions are freed. NULL is fine. */
 void submit_service_free(struct session_service *service);
-struct submit_counters submit_read_counters(struct session_service *service);
+/* Adds what this service counted. */
+void submit_add_counters(struct submit_counters *sum, struct session_service *service);

@@ -174,7 +174,7 @@ class Account:
 
 class Eider:
     """One `eider serve`. Attributes: imap_port (STARTTLS), imaps_port, pop3_port
-    (STLS), pop3s_port, lmtp_port, lmtp_path (UNIX
+    (STLS), pop3s_port, submit_port (STARTTLS), submits_port, lmtp_port, lmtp_path (UNIX
     socket), folder, config (the file), log_path. `settings` is text put behind the configuration;
     plaintext logins without TLS are allowed unless plaintext=False. `uri` shares a store with
     another Eider: Eider('mongodb', uri=first.uri), or for SQLite with folder=first.folder."""
@@ -189,7 +189,7 @@ class Eider:
                  start=True):
         self.own_folder = folder is None
         self.folder = folder or tempfile.mkdtemp(prefix='eider-e2e-')
-        self.imap_port, self.imaps_port, self.lmtp_port, self.pop3_port, self.pop3s_port = free_ports(5)
+        self.imap_port, self.imaps_port, self.lmtp_port, self.pop3_port, self.pop3s_port, self.submit_port, self.submits_port = free_ports(7)
         name = f'{random.getrandbits(48):x}'
         self.lmtp_path = f'{self.folder}/lmtp-{name}'
         if uri is None:
@@ -216,6 +216,10 @@ listeners = (
     {{ protocol = "pop3"; address = "127.0.0.1"; port = {self.pop3_port}; tls = "starttls";
        max_per_address = 0; }},
     {{ protocol = "pop3"; address = "127.0.0.1"; port = {self.pop3s_port}; tls = "implicit";
+       max_per_address = 0; }},
+    {{ protocol = "submission"; address = "127.0.0.1"; port = {self.submit_port}; tls = "starttls";
+       max_per_address = 0; }},
+    {{ protocol = "submission"; address = "127.0.0.1"; port = {self.submits_port}; tls = "implicit";
        max_per_address = 0; }},
     {{ protocol = "lmtp"; address = "127.0.0.1"; port = {self.lmtp_port}; tls = "starttls";
        max_per_address = 0; }},

@@ -176,7 +176,8 @@ class HintProxy:
 
 # Behind the proxy: name of the port, protocol, tls.
 SERVICES = (('imap', 'imap', 'starttls'), ('imaps', 'imap', 'implicit'), ('lmtp', 'lmtp', 'starttls'),
-            ('pop3', 'pop3', 'starttls'), ('pop3s', 'pop3', 'implicit'))
+            ('pop3', 'pop3', 'starttls'), ('pop3s', 'pop3', 'implicit'),
+            ('submit', 'submission', 'starttls'), ('submits', 'submission', 'implicit'))
 
 
 class Node(Eider):

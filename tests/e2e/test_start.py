@@ -19,7 +19,8 @@ READY = b'Ctrl-C ends it.'
 def start(folder, ports, *more):
     words = [str(ROOT / 'tools' / 'start'), '--data', folder, '--imap-port', str(ports[0]),
              '--imaps-port', str(ports[1]), '--lmtp-port', str(ports[2]), '--pop3-port', str(ports[3]),
-             '--pop3s-port', str(ports[4]), *more]
+             '--pop3s-port', str(ports[4]), '--submit-port', str(ports[5]),
+             '--submits-port', str(ports[6]), *more]
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                             env={**os.environ, 'EIDER_BUILD': str(BIN.parent.parent)},
                             start_new_session=True, preexec_fn=interruptible)
@@ -52,7 +53,7 @@ def password_in(text):
 
 def test_starts_again_and_beside_another():
     folder, other = tempfile.mkdtemp(prefix='eider-s-'), tempfile.mkdtemp(prefix='eider-s-')
-    ports, other_ports = free_ports(5), free_ports(5)
+    ports, other_ports = free_ports(7), free_ports(7)
     running = start(folder, ports)
     try:
         first = read_until_ready(running)

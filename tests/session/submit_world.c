@@ -128,8 +128,8 @@ static void render_recipients(struct submit_world *w, uint64_t id, struct arena 
         struct slice key = docs.items[i].key;
         struct queue_entry entry;
 
-        if (get_be64(key.p) != id || queue_entry_decode(id, get_be16(key.p + 8), docs.items[i].head,
-                                                        a, &entry, NULL) < 0)
+        if (get_be64(key.p) != id ||
+            queue_entry_decode(id, get_be16(key.p + 8), docs.items[i].head, a, &entry, NULL) < 0)
             continue;
         for (size_t k = 0; k < entry.n; k++, between = ", ") {
             buf_printf(out, "%s%s", between, entry.targets[k].to.address);

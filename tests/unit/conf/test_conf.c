@@ -23,11 +23,12 @@ Test(conf, defaults_are_in_their_own_ranges)
     cr_assert_str_eq(c->delivery.delimiter, "+");
     cr_assert(c->threads.loops > 0 && c->threads.workers >= 16 && c->auth.hash_threads > 0);
     cr_assert(*c->hostname);
-    cr_assert(c->listeners.n == 5);
+    cr_assert(c->listeners.n == 7);
     cr_assert(c->listeners.items[0].port == 143 && c->listeners.items[1].port == 993);
     cr_assert(c->listeners.items[2].port == 110 && c->listeners.items[3].port == 995);
-    cr_assert_str_eq(c->listeners.items[4].path, "/var/lib/eider/lmtp");
-    cr_assert(c->listeners.items[4].mode == 0660);
+    cr_assert(c->listeners.items[4].port == 587 && c->listeners.items[5].port == 465);
+    cr_assert_str_eq(c->listeners.items[6].path, "/var/lib/eider/lmtp");
+    cr_assert(c->listeners.items[6].mode == 0660);
     conf_free(c);
 }
 
