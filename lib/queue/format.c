@@ -83,6 +83,7 @@ void queue_stored_encode(const struct queue_stored *stored, struct buf *out)
     buf_add_byte(out, (uint8_t)e->by);
     buf_add_svarint(out, e->by_ms);
     buf_add_svarint(out, e->priority);
+    buf_add_string(out, e->head);
 }
 
 static int check_envelope(const struct queue_stored *s, unsigned flags, unsigned body, unsigned ret,
@@ -127,6 +128,7 @@ int queue_stored_decode(struct slice head, struct arena *arena, struct queue_sto
         e->by_ms = cursor_svarint(&in);
         priority = cursor_svarint(&in);
         e->priority = (int)MAX(MIN(priority, 99), -99);
+        e->head = arena_slice(arena, cursor_string(&in));
         if (in.bad)
             return damaged(err, "envelope");
         r = check_envelope(&s, flags, body, ret_what, by, err);
@@ -154,6 +156,8 @@ static void target_encode(const struct queue_target *t, struct buf *out)
     add_str(out, t->to.orcpt);
     buf_add_byte(out, (uint8_t)t->state);
     buf_add_byte(out, (uint8_t)t->notice);
+    if (t->notice)
+        buf_add_varint(out, t->notice_number);
     buf_add_svarint(out, t->when_ms);
     if (t->when_ms == 0)
         return;
@@ -197,6 +201,7 @@ static bool target_decode(struct cursor *in, struct arena *arena, struct queue_t
     t->to.orcpt = take_str(in, arena);
     state = cursor_u8(in);
     notice = cursor_u8(in);
+    t->notice_number = notice ? (uint32_t)cursor_varint(in) : 0;
     t->when_ms = cursor_svarint(in);
     t->status = t->text = t->remote = "";
     if (t->when_ms) {

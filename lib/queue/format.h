@@ -69,6 +69,7 @@ struct queue_target {
     struct queue_recipient to;
     enum queue_state state;
     enum queue_notice notice;
+    uint32_t notice_number; /* which one tells of it; 0: not decided yet (queue_entry.notices) */
     /* of the last attempt */
     unsigned code;
     bool relayed_dsn;

@@ -46,6 +46,8 @@ struct queue_recipient {
     const char *orcpt;   /* RFC 3461 4.2: "rfc822;text", xtext decoded; "" if none */
 };
 
+#define QUEUE_HEAD_MAX ((size_t)64 << 10)
+
 struct queue_envelope {
     uint64_t account;   /* who sends it; bounces go there. 0: nobody's (a bounce itself) */
     const char *sender; /* envelope sender; "": the null path */
@@ -60,6 +62,8 @@ struct queue_envelope {
     int priority;          /* MT-PRIORITY (RFC 6710), -9 to 9 */
     bool require_tls;      /* REQUIRETLS (RFC 8689) */
     bool tls_optional;     /* "TLS-Required: No" in the header (RFC 8689 section 5) */
+    struct slice head;     /* header lines to be sent before the body (DKIM-Signature), which are
+                              known only when the body was written; QUEUE_HEAD_MAX at most */
     struct queue_recipient *recipients;
     size_t recipients_n;
 };
