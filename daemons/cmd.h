@@ -130,6 +130,8 @@ extern const struct command cmd_dkim_add, cmd_dkim_list, cmd_dkim_show, cmd_dkim
     cmd_dkim_delete;
 extern const struct command cmd_expire_set, cmd_expire_clear, cmd_expire_show, cmd_expire_now;
 extern const struct command cmd_config_check, cmd_config_show, cmd_config_defaults;
+extern const struct command cmd_queue_list, cmd_queue_show, cmd_queue_retry, cmd_queue_hold,
+    cmd_queue_release, cmd_queue_delete, cmd_queue_stats;
 extern const struct command cmd_serve, cmd_import, cmd_export, cmd_fsck, cmd_log;
 
 /* All of them, NULL behind the last. (eider.c) */

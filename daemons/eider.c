@@ -39,6 +39,13 @@ const struct command *const cmd_table[] = {
     &cmd_expire_clear,
     &cmd_expire_show,
     &cmd_expire_now,
+    &cmd_queue_list,
+    &cmd_queue_show,
+    &cmd_queue_retry,
+    &cmd_queue_hold,
+    &cmd_queue_release,
+    &cmd_queue_delete,
+    &cmd_queue_stats,
 #ifdef EIDER_HAS_IMPORT
     &cmd_import,
 #endif

@@ -157,7 +157,8 @@ static void log_damaged(const struct ready_item *item)
 }
 
 /* What becomes of an item by what was read of its entry. True: it is attempted. */
-static bool look_at(struct runner *r, struct ready_item *item, const struct queue_found *f)
+static bool look_at(struct runner *r, struct ready_item *item, const struct queue_found *f,
+                    bool give_back)
 {
     const struct queue_entry *e = &f->entry;
     int64_t deadline;
@@ -176,7 +177,7 @@ static bool look_at(struct runner *r, struct ready_item *item, const struct queu
     } else if (e->owner != r->id && e->lease_ms > e->read_ms) {
         atomic_fetch_add(&r->counters.leases_lost, 1);
         runner_park(r, item, e->lease_ms - e->read_ms + (int64_t)(random_u64() % 200));
-    } else if (item->look && !is_owed(e) &&
+    } else if (item->look && !give_back && !is_owed(e) &&
                (deadline = runner_deadline(r, f)) > queue_now(r->queue)) {
         not_yet(r, item, deadline);
     } else {
@@ -202,7 +203,7 @@ static void run_batch(struct pool_job *job)
     for (size_t i = 0; i < b->n; i++) {
         if (res < 0) {
             runner_park(r, b->items[i], r->settings.poll_ms);
-        } else if (look_at(r, b->items[i], &found[i])) {
+        } else if (look_at(r, b->items[i], &found[i], b->give_back)) {
             attempt_begin(r, b->items[i], &found[i], b->give_back);
         } else {
             queue_found_done(&found[i]);
@@ -280,14 +281,14 @@ static void dispatch(struct runner *r, int64_t now_ms)
 
 /* --- reading the index ------------------------------------------------------------------------ */
 
-/* Of a row that a submission wrote, which does not know our settings. */
+/* Rows that a submission or the administrator wrote do not know our settings. */
 static int64_t guess_deadline(const struct runner *r, const struct queue_row *row)
 {
     int64_t first = r->settings.warn_ms[0] ? MIN(r->settings.warn_ms[0], r->settings.expiry_ms)
                                            : r->settings.expiry_ms;
 
-    if (row->turn)
-        return row->deadline_ms ? row->deadline_ms : INT64_MAX;
+    if (row->turn && row->deadline_ms)
+        return row->deadline_ms;
     return row->deadline_ms ? MIN(row->deadline_ms, row->when_ms + first) : row->when_ms + first;
 }
 
