@@ -81,3 +81,24 @@ void settings_mail(const struct conf *c, struct mail_settings *ret)
     ret->metadata_max = (uint32_t)c->limits.metadata_size;
     ret->metadata_entries = c->limits.metadata_entries;
 }
+
+void settings_runner(const struct conf *c, struct runner_settings *ret)
+{
+    runner_settings_default(ret);
+    ret->hostname = c->hostname;
+    ret->concurrency = c->queue.concurrency;
+    ret->workers = c->queue.workers;
+    ret->retry_first_ms = c->queue.retry_first;
+    ret->retry_factor = c->queue.retry_growth / 100.0;
+    ret->retry_max_ms = c->queue.retry_max;
+    ret->expiry_ms = c->queue.expiry;
+    ret->warn_ms[0] = c->queue.warn;
+    ret->lease_ms = c->queue.lease;
+    ret->poll_ms = c->queue.poll_interval;
+    ret->return_max = c->queue.return_size;
+}
+
+void settings_transport(const struct conf *c, struct transport_settings *ret)
+{
+    *ret = (struct transport_settings){.hostname = c->hostname};
+}

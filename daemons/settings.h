@@ -6,6 +6,7 @@
 #include "lib/auth/oauth.h"
 #include "lib/conf/conf.h"
 #include "lib/mail/mail.h"
+#include "lib/queue/runner.h"
 #include "lib/store/store.h"
 
 /* All borrow strings from the configuration. */
@@ -18,5 +19,7 @@ struct settings_oauth {
 };
 void settings_oauth(const struct conf *c, struct settings_oauth *ret);
 void settings_mail(const struct conf *c, struct mail_settings *ret);
+void settings_runner(const struct conf *c, struct runner_settings *ret);
+void settings_transport(const struct conf *c, struct transport_settings *ret);
 /* The cost of new passwords. */
 void settings_password(const struct conf *c, struct password_cost *ret);

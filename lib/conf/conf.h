@@ -164,6 +164,19 @@ struct conf {
         int over_quota;        /* enum conf_over_quota */
     } delivery;
     struct {
+        bool enabled;          /* a node that serves everything takes mail out of the queue, too */
+        unsigned concurrency;  /* attempts at once */
+        unsigned workers;      /* threads that wait for the store */
+        int64_t retry_first;   /* ms, like the other times */
+        unsigned retry_growth; /* percent */
+        int64_t retry_max;
+        int64_t expiry;
+        int64_t warn; /* 0: never */
+        int64_t lease;
+        int64_t poll_interval;
+        uint64_t return_size; /* octets of a message that a bounce returns whole */
+    } queue;
+    struct {
         uint64_t account; /* bytes, given to new accounts; 0: none */
     } quota;
     struct {

@@ -357,6 +357,38 @@ const struct conf_row conf_rows[] = {
      .help = "What the MTA is told when an account has no room: temporary (452, it tries again) "
              "or permanent (552, the sender is told at once)."},
 
+    {"queue", CONF_SECTION, .help = "Mail on its way to other servers."},
+    {"queue.enabled", CONF_BOOL, AT(queue.enabled), "true",
+     .help = "eider serve takes mail out of the queue and sends it. Any number of nodes may do so; "
+             "none has to, as long as one does, or eider-queued runs, which does not ask this."},
+    {"queue.concurrency", CONF_UINT, AT(queue.concurrency), "200", .min = 1, .max = 10000,
+     .help = "Attempts under way at once in this process, for all destinations together."},
+    {"queue.workers", CONF_UINT, AT(queue.workers), "16", .min = 1, .max = 256,
+     .help = "Threads that wait for the store on behalf of the queue."},
+    {"queue.retry_first", CONF_DURATION, AT(queue.retry_first), "\"5m\"", .min = 1, .max = DAY,
+     .help = "After the first attempt that failed for the time being, the next one is made so much "
+             "later (a tenth more or less, by chance, like all intervals)."},
+    {"queue.retry_growth", CONF_UINT, AT(queue.retry_growth), "200", .min = 100, .max = 1000,
+     .help = "Each further interval is so many percent of the one before, up to "
+             "queue.retry_max."},
+    {"queue.retry_max", CONF_DURATION, AT(queue.retry_max), "\"4h\"", .min = 1, .max = 7 * DAY,
+     .help = "The longest interval between two attempts."},
+    {"queue.expiry", CONF_DURATION, AT(queue.expiry), "\"5d\"", .min = SECOND, .max = 60 * DAY,
+     .help = "What is not delivered by then goes back to its sender."},
+    {"queue.warn", CONF_DURATION, AT(queue.warn), "\"4h\"", .max = 60 * DAY,
+     .help = "The sender of a message that is not delivered by then is told that it is delayed, "
+             "once; 0: never."},
+    {"queue.lease", CONF_DURATION, AT(queue.lease), "\"2m\"", .min = SECOND, .max = HOUR,
+     .help = "For so long a node has an entry to itself; renewed while an attempt is under way. "
+             "What a node had that died is tried by others when it has passed."},
+    {"queue.poll_interval", CONF_DURATION, AT(queue.poll_interval), "\"1s\"", .min = 10,
+     .max = HOUR,
+     .help = "So often a node looks for what has become due. (What was submitted to the same "
+             "process goes out at once.)"},
+    {"queue.return_size", CONF_SIZE, AT(queue.return_size), "\"50K\"", .max = 64 * MIB,
+     .help = "A bounce returns messages up to this size whole, unless the sender asked for the "
+             "header only; of larger ones the header."},
+
     {"quota", CONF_SECTION, .help = "Room for mail."},
     {"quota.account", CONF_SIZE, AT(quota.account), "0", .max = UINT64_C(1) << 50, .reload = true,
      .help = "Given to new accounts unless account add says otherwise; 0: no limit."},
