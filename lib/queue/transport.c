@@ -701,7 +701,8 @@ static int make_resolver(struct transport *t, struct error *err)
 {
     const struct transport_settings *s = &t->settings;
     struct loop *loop = loops_get(net_loops(t->net), 0);
-    struct dns_settings dns = {.servers = s->servers, .trust_anchor = s->trust_anchor};
+    struct dns_settings dns = {
+        .servers = s->servers, .trust_anchor = s->trust_anchor, .deadline_ms = s->dns_timeout_ms};
     struct resolver_settings resolver = {.hostname = s->hostname,
                                          .port = s->port,
                                          .sts_port = s->sts_port,

@@ -57,6 +57,7 @@ struct transport_settings {
     uint16_t sts_port;             /* of policies; 443 */
     const char *servers;           /* dns.h */
     const char *trust_anchor;      /* dns.h */
+    int64_t dns_timeout_ms;        /* of one question; 20,000 */
     const char *ca_file;           /* "": the system's CAs */
     const char *source4, *source6; /* numeric addresses to send from; "": any */
     enum transport_family family;

@@ -150,7 +150,7 @@ class Policies:
         self.server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
         self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self):
         self.server.shutdown()
@@ -196,7 +196,7 @@ class Server:
 
         self.server = Threads((address, port), Handler)
         self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self):
         self.server.shutdown()
@@ -263,11 +263,11 @@ class Talk:
 
     def do_starttls(self, line, reply):
         self.say(reply or '220 go on')
+        if reply:
+            return
         if self.server.tls == 'broken':
             self.connection.sendall(b'this is not TLS\r\n' * 10)
             self.gone = True
-            return
-        if reply:
             return
         self.connection = self.server.tls.wrap_socket(self.connection, server_side=True)
         self.file = self.connection.makefile('rb')
@@ -298,6 +298,7 @@ class Talk:
         if self.misbehaves('BODY'):
             self.gone = True
             return
+        lines = []
         while True:
             part = self.file.readline()
             if not part:
@@ -305,7 +306,8 @@ class Talk:
                 return
             if part == b'.\r\n':
                 break
-            self.message.data += part[1:] if part.startswith(b'.') else part
+            lines.append(part[1:] if part.startswith(b'.') else part)
+        self.message.data = b''.join(lines)
         self.finish()
 
     def do_bdat(self, line, reply):

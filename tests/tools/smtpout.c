@@ -4,7 +4,7 @@
  *     smtpout [NAME=VALUE...] <jobs
  *
  * Settings by NAME: hostname, port, sts_port, servers, anchor, ca, family (0-3), concurrency,
- * messages, idle, timeout, connect (ms), local (a network), nodane, nosts,
+ * messages, idle, timeout, connect, dns_timeout (ms), local (a network), nodane, nosts,
  * route=DOMAIN,HOST,PORT,TLS(0-3),VERIFY(0-1),USER,PASSWORD (several may be given).
  * A job is a line: SENDER DESTINATION RECIPIENT[,RECIPIENT...] FILE [8bit|binary|utf8|requiretls|
  * tlsoptional|envid=X|notify=N|priority=N|head=TEXT]...; "-" is the empty sender; "wait" waits
@@ -102,6 +102,8 @@ static void set_one(char *text)
         settings.timeout_ms = atoi(value);
     else if (strcmp(text, "connect") == 0)
         settings.connect_ms = atoi(value);
+    else if (strcmp(text, "dns_timeout") == 0)
+        settings.dns_timeout_ms = atoi(value);
     else if (strcmp(text, "nodane") == 0)
         settings.no_dane = true;
     else if (strcmp(text, "nosts") == 0)
