@@ -15,7 +15,7 @@
  * greeting, EHLO, MAIL, RCPT the whole of it (5 min), DATA 2/5 (2 min), each piece of the body 3/5
  * (3 min), the last word twice as long (10 min).
  *
- * What a server can cost: SMTP_REPLY_MAX bytes of memory, one slice of output, its time-outs.
+ * What a server can cost: SMTP_ANSWER_MAX bytes of memory, one slice of output, its time-outs.
  */
 #include "lib/queue/smtp_client.h"
 
@@ -26,8 +26,8 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/queue/crlf.h"
+#include "lib/queue/smtp_answer.h"
 #include "lib/queue/smtp_auth.h"
-#include "lib/queue/smtp_reply.h"
 
 #define TIMEOUT_MS    300000
 #define IDLE_MS       5000
@@ -82,7 +82,7 @@ struct smtp_client {
 
     enum smtp_end end;
     unsigned end_code;
-    char end_why[SMTP_REPLY_TEXT + 100];
+    char end_why[SMTP_ANSWER_TEXT + 100];
 };
 
 static struct smtp_client *client_of(struct session *s)
@@ -171,14 +171,14 @@ static void settle_words(struct smtp_client *c, struct transport_recipient *r,
 }
 
 static void settle_reply(struct smtp_client *c, struct transport_recipient *r,
-                         const struct smtp_reply *reply)
+                         const struct smtp_answer *reply)
 {
-    CLEANUP(buf_done) struct buf text = buf_make(SMTP_REPLY_MAX);
+    CLEANUP(buf_done) struct buf text = buf_make(SMTP_ANSWER_MAX);
     enum transport_result result = reply->code >= 500   ? TRANSPORT_FAILED
                                    : reply->code >= 400 ? TRANSPORT_LATER
                                                         : TRANSPORT_DELIVERED;
 
-    smtp_reply_text(reply, &text);
+    smtp_answer_text(reply, &text);
     settle_words(c, r, result, reply->code,
                  reply->status[0] ? reply->status : status_for(reply->code), buf_cstr(&text));
 }
@@ -246,11 +246,11 @@ static void give_up(struct smtp_client *c, enum smtp_end how, unsigned code, con
     set_state(c, C_CLOSED);
 }
 
-static void give_up_reply(struct smtp_client *c, const struct smtp_reply *reply)
+static void give_up_reply(struct smtp_client *c, const struct smtp_answer *reply)
 {
-    CLEANUP(buf_done) struct buf text = buf_make(SMTP_REPLY_MAX);
+    CLEANUP(buf_done) struct buf text = buf_make(SMTP_ANSWER_MAX);
 
-    smtp_reply_text(reply, &text);
+    smtp_answer_text(reply, &text);
     note_end(c, SMTP_END_UNREACHABLE, reply->code, buf_cstr(&text));
     if (c->job && reply->code == 421)
         give_up(c, SMTP_END_UNREACHABLE, reply->code, buf_cstr(&text));
@@ -302,7 +302,7 @@ static void after_hello(struct smtp_client *c)
     }
 }
 
-static void on_greeting(struct smtp_client *c, const struct smtp_reply *reply)
+static void on_greeting(struct smtp_client *c, const struct smtp_answer *reply)
 {
     if (reply->code / 100 == 2)
         hello(c, "EHLO", C_EHLO);
@@ -310,7 +310,7 @@ static void on_greeting(struct smtp_client *c, const struct smtp_reply *reply)
         give_up_reply(c, reply);
 }
 
-static void on_ehlo(struct smtp_client *c, const struct smtp_reply *reply)
+static void on_ehlo(struct smtp_client *c, const struct smtp_answer *reply)
 {
     if (reply->code / 100 == 5 && !c->session.peer.tls) {
         hello(c, "HELO", C_HELO);
@@ -320,7 +320,7 @@ static void on_ehlo(struct smtp_client *c, const struct smtp_reply *reply)
         give_up_reply(c, reply);
         return;
     }
-    smtp_reply_offer(reply, &c->offer);
+    smtp_answer_offer(reply, &c->offer);
     if (!c->session.peer.tls && c->settings.tls != SMTP_TLS_NEVER &&
         (c->offer.features & SMTP_STARTTLS)) {
         say(c, "STARTTLS");
@@ -330,7 +330,7 @@ static void on_ehlo(struct smtp_client *c, const struct smtp_reply *reply)
     }
 }
 
-static void on_helo(struct smtp_client *c, const struct smtp_reply *reply)
+static void on_helo(struct smtp_client *c, const struct smtp_answer *reply)
 {
     if (reply->code / 100 == 2)
         after_hello(c);
@@ -338,7 +338,7 @@ static void on_helo(struct smtp_client *c, const struct smtp_reply *reply)
         give_up_reply(c, reply);
 }
 
-static void on_starttls(struct smtp_client *c, const struct smtp_reply *reply)
+static void on_starttls(struct smtp_client *c, const struct smtp_answer *reply)
 {
     if (reply->code == 220)
         c->session.want.starttls = true;
@@ -348,12 +348,12 @@ static void on_starttls(struct smtp_client *c, const struct smtp_reply *reply)
         after_hello(c);
 }
 
-static void on_auth(struct smtp_client *c, const struct smtp_reply *reply)
+static void on_auth(struct smtp_client *c, const struct smtp_answer *reply)
 {
     size_t at = 0;
     struct slice text = S("");
 
-    if (reply->code == 334 && smtp_reply_line(reply, &at, &text)) {
+    if (reply->code == 334 && smtp_answer_line(reply, &at, &text)) {
         smtp_auth_answer(c->auth, text, &c->session.out);
         set_deadline(c);
     } else if (reply->code == 235 && smtp_auth_is_done(c->auth)) {
@@ -527,7 +527,7 @@ static void envelope_is_told(struct smtp_client *c)
         after_transaction(c);
 }
 
-static void on_mail(struct smtp_client *c, const struct smtp_reply *reply)
+static void on_mail(struct smtp_client *c, const struct smtp_answer *reply)
 {
     c->mail_waits = false;
     c->touched = true;
@@ -542,7 +542,7 @@ static void on_mail(struct smtp_client *c, const struct smtp_reply *reply)
 
 /* RFC 5321 4.5.3.1.10: after 452 for too many recipients the others are sent without them, and
  * then they are. */
-static void on_rcpt(struct smtp_client *c, const struct smtp_reply *reply)
+static void on_rcpt(struct smtp_client *c, const struct smtp_answer *reply)
 {
     size_t i = c->replied_n++;
     struct transport_recipient *r = &c->job->recipients[c->batch[i]];
@@ -557,7 +557,7 @@ static void on_rcpt(struct smtp_client *c, const struct smtp_reply *reply)
     }
 }
 
-static void on_envelope(struct smtp_client *c, const struct smtp_reply *reply)
+static void on_envelope(struct smtp_client *c, const struct smtp_answer *reply)
 {
     if (reply->code / 100 == 3) {
         give_up(c, SMTP_END_UNREACHABLE, 0, "the server's reply makes no sense");
@@ -577,14 +577,14 @@ static void on_envelope(struct smtp_client *c, const struct smtp_reply *reply)
 
 /* ---- The content ---- */
 
-static void settle_accepted(struct smtp_client *c, const struct smtp_reply *reply)
+static void settle_accepted(struct smtp_client *c, const struct smtp_answer *reply)
 {
     for (size_t i = 0; i < c->batch_n; i++)
         if (c->accepted[i])
             settle_reply(c, &c->job->recipients[c->batch[i]], reply);
 }
 
-static void on_data(struct smtp_client *c, const struct smtp_reply *reply)
+static void on_data(struct smtp_client *c, const struct smtp_answer *reply)
 {
     if (reply->code == 354) {
         set_state(c, C_BODY);
@@ -597,7 +597,7 @@ static void on_data(struct smtp_client *c, const struct smtp_reply *reply)
 }
 
 /* While the content is under way: of BDAT each chunk is answered, and a server may refuse early. */
-static void on_chunk(struct smtp_client *c, const struct smtp_reply *reply)
+static void on_chunk(struct smtp_client *c, const struct smtp_answer *reply)
 {
     if (reply->code / 100 == 2 && c->chunks > 0) {
         c->chunks--;
@@ -609,7 +609,7 @@ static void on_chunk(struct smtp_client *c, const struct smtp_reply *reply)
     }
 }
 
-static void on_final(struct smtp_client *c, const struct smtp_reply *reply)
+static void on_final(struct smtp_client *c, const struct smtp_answer *reply)
 {
     if (reply->code / 100 == 3) {
         give_up(c, SMTP_END_UNREACHABLE, 0, "the server's reply makes no sense");
@@ -789,23 +789,23 @@ static void look_for_jobs(struct smtp_client *c)
         quit(c);
 }
 
-static void on_idle(struct smtp_client *c, const struct smtp_reply *reply)
+static void on_idle(struct smtp_client *c, const struct smtp_answer *reply)
 {
     quit(c); /* it says that it will close, or speaks out of turn */
 }
 
-static void on_rset(struct smtp_client *c, const struct smtp_reply *reply)
+static void on_rset(struct smtp_client *c, const struct smtp_answer *reply)
 {
     c->closing |= reply->code / 100 != 2;
     after_transaction(c);
 }
 
-static void on_quit(struct smtp_client *c, const struct smtp_reply *reply)
+static void on_quit(struct smtp_client *c, const struct smtp_answer *reply)
 {
     set_state(c, C_CLOSED);
 }
 
-static void (*const reply_handlers[C_STATES_])(struct smtp_client *, const struct smtp_reply *) = {
+static void (*const reply_handlers[C_STATES_])(struct smtp_client *, const struct smtp_answer *) = {
     [C_GREETING] = on_greeting, [C_EHLO] = on_ehlo, [C_HELO] = on_helo,
     [C_STARTTLS] = on_starttls, [C_AUTH] = on_auth, [C_IDLE] = on_idle,
     [C_ENVELOPE] = on_envelope, [C_DATA] = on_data, [C_BODY] = on_chunk,
@@ -816,22 +816,22 @@ static void (*const reply_handlers[C_STATES_])(struct smtp_client *, const struc
 
 static bool client_ready(struct session *s)
 {
-    struct smtp_reply reply;
+    struct smtp_answer reply;
     size_t used;
 
-    return smtp_reply_take(buf_slice(&s->in), &reply, &used) != 0;
+    return smtp_answer_take(buf_slice(&s->in), &reply, &used) != 0;
 }
 
 /* After 220 to STARTTLS nothing more may be read here: the pump looks at it. */
 static void take_replies(struct smtp_client *c)
 {
     struct session *s = &c->session;
-    struct smtp_reply reply;
+    struct smtp_answer reply;
     size_t used;
     int rc = 0;
 
     while (c->state != C_CLOSED && !s->want.starttls &&
-           (rc = smtp_reply_take(buf_slice(&s->in), &reply, &used)) > 0) {
+           (rc = smtp_answer_take(buf_slice(&s->in), &reply, &used)) > 0) {
         if (reply.code == 421 && c->state != C_QUIT && c->state != C_GREETING)
             give_up_reply(c, &reply);
         else
@@ -930,8 +930,8 @@ struct session *smtp_client_new(const struct smtp_client_settings *settings,
     c->settings.idle_ms = settings->idle_ms ? settings->idle_ms : IDLE_MS;
     c->settings.messages_max = settings->messages_max ? settings->messages_max : MESSAGES_MAX;
     s->ops = &client_ops;
-    s->in = buf_make(SMTP_REPLY_MAX);
+    s->in = buf_make(SMTP_ANSWER_MAX);
     s->out = buf_make(BUF_MAX_DEFAULT);
-    s->want = (struct session_want){.input = true, .busy = true, .input_max = SMTP_REPLY_MAX};
+    s->want = (struct session_want){.input = true, .busy = true, .input_max = SMTP_ANSWER_MAX};
     return s;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-#include "lib/queue/smtp_reply.h"
+#include "lib/queue/smtp_answer.h"
 
 #include "lib/base/codec.h"
 #include "lib/base/mem.h"
@@ -50,16 +50,16 @@ static void take_status(struct slice text, unsigned code, char ret[static SMTP_S
     ret[n] = '\0';
 }
 
-int smtp_reply_take(struct slice in, struct smtp_reply *ret, size_t *ret_used)
+int smtp_answer_take(struct slice in, struct smtp_answer *ret, size_t *ret_used)
 {
     size_t at = 0;
     unsigned code = 0, first = 0;
 
-    for (unsigned lines = 0; lines < SMTP_REPLY_LINES; lines++) {
+    for (unsigned lines = 0; lines < SMTP_ANSWER_LINES; lines++) {
         ssize_t lf = slice_find(slice_skip(in, at), '\n');
 
         if (lf < 0)
-            return in.n >= SMTP_REPLY_MAX ? -ERR_LIMIT : 0;
+            return in.n >= SMTP_ANSWER_MAX ? -ERR_LIMIT : 0;
         struct slice line = without_end(slice_sub(in, at, at + (size_t)lf));
 
         at += (size_t)lf + 1;
@@ -68,7 +68,7 @@ int smtp_reply_take(struct slice in, struct smtp_reply *ret, size_t *ret_used)
         first = code;
         if (line.n > 3 && line.p[3] == '-')
             continue;
-        *ret = (struct smtp_reply){.code = code, .raw = slice_sub(in, 0, at)};
+        *ret = (struct smtp_answer){.code = code, .raw = slice_sub(in, 0, at)};
         take_status(slice_skip(without_end(ret->raw), 4), code, ret->status);
         *ret_used = at;
         return 1;
@@ -76,7 +76,7 @@ int smtp_reply_take(struct slice in, struct smtp_reply *ret, size_t *ret_used)
     return -ERR_LIMIT;
 }
 
-bool smtp_reply_line(const struct smtp_reply *reply, size_t *at, struct slice *ret)
+bool smtp_answer_line(const struct smtp_answer *reply, size_t *at, struct slice *ret)
 {
     struct slice rest = slice_skip(reply->raw, *at);
     ssize_t lf = slice_find(rest, '\n');
@@ -88,26 +88,32 @@ bool smtp_reply_line(const struct smtp_reply *reply, size_t *at, struct slice *r
     return true;
 }
 
+/* Whole characters only, up to `max` bytes of `out`. */
 static void add_printable(struct buf *out, struct slice text, size_t max)
 {
-    bool utf8 = utf8_valid(text);
+    while (text.n > 0) {
+        size_t n;
+        int32_t c = utf8_next(text, &n);
 
-    for (size_t i = 0; i < text.n && out->n < max; i++) {
-        uint8_t c = text.p[i];
-
-        buf_add_byte(out, c == '\t' ? ' ' : c < ' ' || c == 127 || (c > 127 && !utf8) ? '?' : c);
+        if (out->n + n > max)
+            return;
+        if (c == '\t')
+            buf_add_byte(out, ' ');
+        else if (c < ' ' || c == 127)
+            buf_add_byte(out, '?');
+        else
+            buf_add(out, text.p, n);
+        text = slice_skip(text, n);
     }
-    while (utf8 && out->n >= max && (out->p[out->n - 1] & 0xC0) == 0x80)
-        out->n--; /* no half character at the cut */
 }
 
-void smtp_reply_text(const struct smtp_reply *reply, struct buf *out)
+void smtp_answer_text(const struct smtp_answer *reply, struct buf *out)
 {
-    size_t at = 0, max = out->n + SMTP_REPLY_TEXT;
+    size_t at = 0, max = out->n + SMTP_ANSWER_TEXT;
     struct slice line;
 
     buf_printf(out, "%u", reply->code);
-    while (smtp_reply_line(reply, &at, &line)) {
+    while (smtp_answer_line(reply, &at, &line)) {
         buf_add_byte(out, ' ');
         add_printable(out, line, max);
     }
@@ -192,14 +198,14 @@ static void take_keyword(struct slice line, struct smtp_offer *ret)
         take_limits(line, ret);
 }
 
-void smtp_reply_offer(const struct smtp_reply *reply, struct smtp_offer *ret)
+void smtp_answer_offer(const struct smtp_answer *reply, struct smtp_offer *ret)
 {
     struct slice line;
     size_t at = 0;
 
     *ret = (struct smtp_offer){0};
-    if (!smtp_reply_line(reply, &at, &line)) /* the first one is the server's name */
+    if (!smtp_answer_line(reply, &at, &line)) /* the first one is the server's name */
         return;
-    while (smtp_reply_line(reply, &at, &line))
+    while (smtp_answer_line(reply, &at, &line))
         take_keyword(line, ret);
 }

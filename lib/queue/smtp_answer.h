@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* smtp_reply: what an SMTP server answers (RFC 5321 4.2), taken from the front of what has come.
+/* smtp_answer: what an SMTP server answers (RFC 5321 4.2), taken from the front of what has come.
  * Pure; what a server sends is not trusted with anything. */
 #pragma once
 
 #include "lib/base/buf.h"
 
-#define SMTP_REPLY_MAX   ((size_t)64 << 10) /* bytes of one reply, all lines */
-#define SMTP_REPLY_LINES 256
-#define SMTP_REPLY_TEXT  900 /* bytes that are kept for logs and bounces */
-#define SMTP_STATUS_MAX  12  /* "5.123.456", NUL */
+#define SMTP_ANSWER_MAX   ((size_t)64 << 10) /* bytes of one reply, all lines */
+#define SMTP_ANSWER_LINES 256
+#define SMTP_ANSWER_TEXT  900 /* bytes that are kept for logs and bounces */
+#define SMTP_STATUS_MAX   12  /* "5.123.456", NUL */
 
-struct smtp_reply {
+struct smtp_answer {
     unsigned code;                /* 200 to 599 */
     struct slice raw;             /* all lines; points into the input */
     char status[SMTP_STATUS_MAX]; /* enhanced code (RFC 2034), "" if there is none that fits */
@@ -18,12 +18,12 @@ struct smtp_reply {
 
 /* 1: *ret is a whole reply, *ret_used bytes long; 0: there is more to come; -ERR_INVALID: not a
  * reply; -ERR_LIMIT: one that never ends. */
-int smtp_reply_take(struct slice in, struct smtp_reply *ret, size_t *ret_used) MUST_USE;
+int smtp_answer_take(struct slice in, struct smtp_answer *ret, size_t *ret_used) MUST_USE;
 
 /* The next line's text, without code and line end; false: there is none. *at begins with 0. */
-bool smtp_reply_line(const struct smtp_reply *reply, size_t *at, struct slice *ret);
-/* Appends all text on one line, printable, cut at SMTP_REPLY_TEXT; with the code in front. */
-void smtp_reply_text(const struct smtp_reply *reply, struct buf *out);
+bool smtp_answer_line(const struct smtp_answer *reply, size_t *at, struct slice *ret);
+/* Appends all text on one line, printable, cut at SMTP_ANSWER_TEXT; with the code in front. */
+void smtp_answer_text(const struct smtp_answer *reply, struct buf *out);
 
 /* What EHLO offers (RFC 5321 4.1.1.1). */
 enum smtp_feature {
@@ -50,4 +50,4 @@ struct smtp_offer {
     uint64_t mail_max;      /* LIMITS MAILMAX: messages of one connection; 0: none is told */
     char mechanisms[256];   /* of AUTH, upper case, each with a space behind it */
 };
-void smtp_reply_offer(const struct smtp_reply *reply, struct smtp_offer *ret);
+void smtp_answer_offer(const struct smtp_answer *reply, struct smtp_offer *ret);
