@@ -666,7 +666,7 @@ static void begin(struct pool_job *job)
     go_on(a);
 }
 
-void attempt_begin(struct runner *r, struct ready_item *item, struct queue_found *found,
+void attempt_entry(struct runner *r, struct ready_item *item, struct queue_found *found,
                    bool give_back)
 {
     struct attempt *a = NEW(struct attempt);

@@ -204,7 +204,7 @@ static void run_batch(struct pool_job *job)
         if (res < 0) {
             runner_park(r, b->items[i], r->settings.poll_ms);
         } else if (look_at(r, b->items[i], &found[i], b->give_back)) {
-            attempt_begin(r, b->items[i], &found[i], b->give_back);
+            attempt_entry(r, b->items[i], &found[i], b->give_back);
         } else {
             queue_found_done(&found[i]);
         }

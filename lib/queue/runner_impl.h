@@ -73,7 +73,7 @@ struct attempt {
 };
 
 /* Takes over what was read of the item; the attempt goes on by itself until it is let go. */
-void attempt_begin(struct runner *r, struct ready_item *item, struct queue_found *found,
+void attempt_entry(struct runner *r, struct ready_item *item, struct queue_found *found,
                    bool give_back);
 /* Has its result recorded, on a worker. */
 void attempt_record(struct attempt *a);
