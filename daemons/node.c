@@ -324,22 +324,6 @@ static struct session_service *new_submission(struct node *node, const struct co
     return node->submission.items[node->submission.n - 1];
 }
 
-/* lib/conf keeps v4 networks as mapped v6 ones. */
-static struct network *copy_networks(struct conf *c)
-{
-    struct network *ret = arena_array(&c->arena, c->proxy.networks.n + 1, sizeof *ret);
-
-    for (size_t i = 0; i < c->proxy.networks.n; i++) {
-        const struct conf_network *from = &c->proxy.networks.items[i];
-        bool v4 = IN6_IS_ADDR_V4MAPPED(&from->address) && from->bits >= 96;
-
-        ret[i].v6 = !v4;
-        ret[i].bits = (uint8_t)(v4 ? from->bits - 96 : from->bits);
-        memcpy(ret[i].bytes, from->address.s6_addr + (v4 ? 12 : 0), v4 ? 4 : 16);
-    }
-    return ret;
-}
-
 static const char *listener_address(struct conf *c, const struct conf_listener *l)
 {
     if (*l->path)
@@ -380,7 +364,7 @@ static int open_listener(struct node *node, const struct conf_listener *l, struc
         .max_connections_per_client = l->max_per_address,
         .through_drain = l->protocol == CONF_HTTP,
         .proxy = l->proxy ? NET_PROXY_REQUIRED : NET_PROXY_OFF,
-        .proxy_networks = copy_networks(c),
+        .proxy_networks = settings_networks(c, c->proxy.networks.items, c->proxy.networks.n),
         .proxy_networks_n = c->proxy.networks.n,
     };
 

@@ -9,7 +9,7 @@ struct sending {
     struct runner *runner;
 };
 
-int sending_new(const struct conf *c, struct net *net, struct queue *queue, struct mail *mail,
+int sending_new(struct conf *c, struct net *net, struct queue *queue, struct mail *mail,
                 struct sending **ret, struct error *err)
 {
     struct sending *s = NEW(struct sending);

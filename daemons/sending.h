@@ -17,8 +17,9 @@ struct mail;
 struct net;
 struct sending;
 
-/* The others stay the caller's. -ERR_x with a sentence: a setting that cannot be, no threads. */
-int sending_new(const struct conf *c, struct net *net, struct queue *queue, struct mail *mail,
+/* Borrows from c, and puts lists into its arena. The others stay the caller's. -ERR_x with a
+ * sentence: a setting that cannot be, no threads. */
+int sending_new(struct conf *c, struct net *net, struct queue *queue, struct mail *mail,
                 struct sending **ret, struct error *err) MUST_USE;
 /* Begins no more attempts, gives leases back, waits so long for attempts under way. True: none is
  * left. NULL is fine, as for those below. */

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "daemons/settings.h"
 
+#include <string.h>
+#include <unistd.h>
+
 #include "lib/auth/jwt.h"
+#include "lib/base/log.h"
 
 void settings_directory(const struct conf *c, struct directory_options *ret)
 {
@@ -98,7 +102,73 @@ void settings_runner(const struct conf *c, struct runner_settings *ret)
     ret->return_max = c->queue.return_size;
 }
 
-void settings_transport(const struct conf *c, struct transport_settings *ret)
+struct network *settings_networks(struct conf *c, const struct conf_network *list, size_t n)
 {
-    *ret = (struct transport_settings){.hostname = c->hostname};
+    struct network *ret = arena_array(&c->arena, n + 1, sizeof *ret);
+
+    for (size_t i = 0; i < n; i++) {
+        bool v4 = IN6_IS_ADDR_V4MAPPED(&list[i].address) && list[i].bits >= 96;
+
+        ret[i].v6 = !v4;
+        ret[i].bits = (uint8_t)(v4 ? list[i].bits - 96 : list[i].bits);
+        memcpy(ret[i].bytes, list[i].address.s6_addr + (v4 ? 12 : 0), v4 ? 4 : 16);
+    }
+    return ret;
+}
+
+static struct transport_route *routes_of(struct conf *c)
+{
+    struct transport_route *list = arena_array(&c->arena, c->sending.routes.n + 1, sizeof *list);
+
+    for (size_t i = 0; i < c->sending.routes.n; i++) {
+        const struct conf_route *r = &c->sending.routes.items[i];
+
+        list[i] = (struct transport_route){.domain = r->domain,
+                                           .host = r->host,
+                                           .port = (uint16_t)r->port,
+                                           .tls = (enum transport_tls)r->tls,
+                                           .verify = r->verify,
+                                           .user = r->user,
+                                           .password = r->password};
+    }
+    return list;
+}
+
+/* A machine without the package of the default file sends without DNSSEC; a file that was named
+ * must be there. */
+static const char *anchor_of(const struct conf *c)
+{
+    const char *file = c->dns.trust_anchor;
+
+    if (strcmp(file, CONF_TRUST_ANCHOR) != 0 || access(file, R_OK) == 0)
+        return file;
+    log_text(LOG_WARN_, "dns", "there is no %s (Debian: dns-root-data): no DNSSEC, no DANE", file);
+    return "";
+}
+
+void settings_transport(struct conf *c, struct transport_settings *ret)
+{
+    *ret = (struct transport_settings){
+        .hostname = c->hostname,
+        .routes = routes_of(c),
+        .routes_n = c->sending.routes.n,
+        .port = (uint16_t)c->sending.port,
+        .sts_port = (uint16_t)c->sending.mta_sts_port,
+        .servers = c->dns.servers,
+        .trust_anchor = anchor_of(c),
+        .dns_timeout_ms = c->dns.timeout,
+        .ca_file = c->sending.ca_file,
+        .source4 = c->sending.source_ipv4,
+        .source6 = c->sending.source_ipv6,
+        .family = (enum transport_family)c->sending.family,
+        .no_dane = !c->sending.dane,
+        .no_sts = !c->sending.mta_sts,
+        .local_networks =
+            settings_networks(c, c->sending.local_networks.items, c->sending.local_networks.n),
+        .local_networks_n = c->sending.local_networks.n,
+        .concurrency = c->sending.connections,
+        .messages_max = c->sending.messages,
+        .idle_ms = c->sending.idle,
+        .timeout_ms = c->sending.timeout,
+        .connect_ms = c->sending.connect_timeout};
 }

@@ -153,6 +153,23 @@ static int finish_lists(struct conf *c, struct error *err)
     return 0;
 }
 
+static int finish_routes(struct conf *c, struct error *err)
+{
+    for (size_t i = 0; i < c->sending.routes.n; i++) {
+        struct conf_route *r = &c->sending.routes.items[i];
+
+        if (!*r->host)
+            return error_set(err, ERR_INVALID, "%s:%u: sending.routes: host is missing", c->file,
+                             r->line);
+        if (*r->user && !*r->password)
+            return error_set(err, ERR_INVALID, "%s:%u: sending.routes: a user needs a password",
+                             c->file, r->line);
+        if (r->port == 0)
+            r->port = r->tls == CONF_ROUTE_IMPLICIT ? 465 : *r->user ? 587 : 25;
+    }
+    return 0;
+}
+
 static void finish_numbers(struct conf *c)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -205,7 +222,8 @@ static int finish(struct conf *c, struct error *err)
     if ((r = finish_store(c, err)) < 0 || (r = finish_bus(c, err)) < 0 ||
         (r = finish_names(c, err)) < 0)
         return r;
-    return finish_lists(c, err);
+    r = finish_lists(c, err);
+    return r < 0 ? r : finish_routes(c, err);
 }
 
 static int make(const config_t *parsed, const char *name, struct conf **ret, struct error *err)

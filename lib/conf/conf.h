@@ -24,6 +24,18 @@
 
 enum conf_protocol { CONF_IMAP, CONF_LMTP, CONF_POP3, CONF_SUBMISSION, CONF_HTTP };
 enum conf_tls { CONF_TLS_NONE, CONF_TLS_STARTTLS, CONF_TLS_IMPLICIT };
+enum conf_route_tls {
+    CONF_ROUTE_NONE,
+    CONF_ROUTE_OPPORTUNISTIC,
+    CONF_ROUTE_REQUIRED,
+    CONF_ROUTE_IMPLICIT
+}; /* as enum transport_tls */
+enum conf_family {
+    CONF_IPV6_FIRST,
+    CONF_IPV4_FIRST,
+    CONF_IPV6_ONLY,
+    CONF_IPV4_ONLY
+}; /* as enum transport_family */
 enum conf_log_level { CONF_LOG_ERROR, CONF_LOG_WARN, CONF_LOG_INFO, CONF_LOG_DEBUG }; /* as log.h */
 enum conf_tls_version { CONF_TLS_1_2, CONF_TLS_1_3 };
 enum conf_over_quota { CONF_OVER_QUOTA_TEMPORARY, CONF_OVER_QUOTA_PERMANENT };
@@ -59,6 +71,17 @@ struct conf_issuer {
     const char *cafile;
     const char *claim, *scope;
     int64_t leeway; /* ms */
+    unsigned line;
+};
+
+/* Of what is not sent to the servers that the DNS names. */
+struct conf_route {
+    const char *domain; /* destination in A-labels, ".example.org", or "*" */
+    const char *host;   /* never "" after loading */
+    unsigned port;      /* never 0 after loading */
+    int tls;            /* enum conf_route_tls */
+    bool verify;
+    const char *user, *password; /* "": no AUTH */
     unsigned line;
 };
 
@@ -177,6 +200,25 @@ struct conf {
         uint64_t return_size; /* octets of a message that a bounce returns whole */
     } queue;
     struct {
+        CONF_LIST(struct conf_route) routes;
+        unsigned connections;                  /* to one destination */
+        unsigned messages;                     /* of one connection */
+        int64_t idle;                          /* ms, like the other times */
+        int64_t timeout;                       /* of a reply */
+        int64_t connect_timeout;               /* of one address */
+        int family;                            /* enum conf_family */
+        const char *source_ipv4, *source_ipv6; /* "": any */
+        bool dane, mta_sts;
+        const char *ca_file;                           /* "": the system's */
+        CONF_LIST(struct conf_network) local_networks; /* that MX records may name */
+        unsigned port, mta_sts_port;
+    } sending;
+    struct {
+        const char *servers;      /* "": as /etc/resolv.conf says; "recursive"; addresses */
+        const char *trust_anchor; /* "": no DNSSEC */
+        int64_t timeout;          /* ms */
+    } dns;
+    struct {
         uint64_t account; /* bytes, given to new accounts; 0: none */
     } quota;
     struct {
@@ -199,6 +241,8 @@ struct conf {
         int64_t drain; /* ms that a shutdown waits for commands in progress */
     } shutdown;
 };
+
+#define CONF_TRUST_ANCHOR "/usr/share/dns/root.key"
 
 /* Where the file is when the command line names none. */
 #define CONF_FILE_DEFAULT "/etc/eider/eider.conf"

@@ -13,6 +13,8 @@
 
 static const char *const protocols[] = {"imap", "lmtp", "pop3", "submission", "http", NULL};
 static const char *const tls_modes[] = {"none", "starttls", "implicit", NULL};
+static const char *const route_tls[] = {"none", "opportunistic", "required", "implicit", NULL};
+static const char *const families[] = {"ipv6-first", "ipv4-first", "ipv6", "ipv4", NULL};
 static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
 static const char *const tls_versions[] = {"1.2", "1.3", NULL};
 static const char *const over_quota[] = {"temporary", "permanent", NULL};
@@ -98,6 +100,28 @@ static const struct conf_row issuer_rows[] = {
      .help = "A scope that a token must have; left out: none."},
     {"leeway", CONF_DURATION, AT(leeway), "\"60s\"", .max = HOUR,
      .help = "By so much its clock may differ from ours."},
+    {NULL}};
+#undef AT
+
+#define AT(member) offsetof(struct conf_route, member)
+static const struct conf_row route_rows[] = {
+    {"domain", CONF_STRING, AT(domain), "\"*\"", .min = 1, .max = 254,
+     .help = "The recipients' domain, as A-labels (xn--...); \".example.org\": all domains below "
+             "it; \"*\": all."},
+    {"host", CONF_STRING, AT(host), "\"\"", .max = 253,
+     .help = "The server that takes the mail: a name or a numeric address. Must be given."},
+    {"port", CONF_UINT, AT(port), "0", .max = 65535,
+     .help = "0: 465 with implicit TLS, 587 with a user, else 25."},
+    {"tls", CONF_ENUM, AT(tls), "\"required\"", .choices = route_tls,
+     .help = "none; opportunistic: if it is offered, whoever it is; required: STARTTLS and a "
+             "certificate of a known CA for host; implicit: the same from the first byte on."},
+    {"verify", CONF_BOOL, AT(verify), "true",
+     .help = "false: with required and implicit, any certificate will do."},
+    {"user", CONF_STRING, AT(user), "\"\"", .max = 255,
+     .help = "Log in with this name: by SCRAM where that is offered, else, with TLS only, as it "
+             "is."},
+    {"password", CONF_STRING, AT(password), "\"\"", .max = 1000, .hidden = true,
+     .help = "And this password."},
     {NULL}};
 #undef AT
 
@@ -388,6 +412,58 @@ const struct conf_row conf_rows[] = {
     {"queue.return_size", CONF_SIZE, AT(queue.return_size), "\"50K\"", .max = 64 * MIB,
      .help = "A bounce returns messages up to this size whole, unless the sender asked for the "
              "header only; of larger ones the header."},
+
+    {"sending", CONF_SECTION, .help = "Servers that mail goes to (see docs/sending.md)."},
+    {"sending.routes", CONF_GROUPS, AT(sending.routes), "()", .max = 1000, .members = route_rows,
+     .item_size = sizeof(struct conf_route), .line_offset = offsetof(struct conf_route, line),
+     .help = "Smarthosts: of these routes the first that fits the recipients' domain is taken. "
+             "Where none fits, the DNS says where mail goes (MX)."},
+    {"sending.connections", CONF_UINT, AT(sending.connections), "10", .min = 1, .max = 1000,
+     .help = "Connections of this process to one destination at once. It begins with two and is "
+             "raised as messages arrive."},
+    {"sending.messages", CONF_UINT, AT(sending.messages), "100", .min = 1, .max = 100000,
+     .help = "Messages on one connection; then another is made."},
+    {"sending.idle", CONF_DURATION, AT(sending.idle), "\"5s\"", .min = 1, .max = 5 * MINUTE,
+     .help = "A connection waits so long for a further message."},
+    {"sending.timeout", CONF_DURATION, AT(sending.timeout), "\"5m\"", .min = 100, .max = HOUR,
+     .help = "For a reply; two fifths of it for DATA, three fifths for a piece of the message to "
+             "be taken, twice as long for the last word. (RFC 5321 4.5.3.2: 5 minutes.)"},
+    {"sending.connect_timeout", CONF_DURATION, AT(sending.connect_timeout), "\"30s\"", .min = 100,
+     .max = 5 * MINUTE, .help = "For a connection to one address of a server."},
+    {"sending.family", CONF_ENUM, AT(sending.family), "\"ipv6-first\"", .choices = families,
+     .help = "Which addresses of servers are used, and which first; a server's IPv4 and IPv6 "
+             "addresses take turns."},
+    {"sending.source_ipv4", CONF_STRING, AT(sending.source_ipv4), "\"\"", .max = 63,
+     .help = "Our address towards servers with IPv4; left out: as the system chooses."},
+    {"sending.source_ipv6", CONF_STRING, AT(sending.source_ipv6), "\"\"", .max = 63,
+     .help = "And with IPv6."},
+    {"sending.dane", CONF_BOOL, AT(sending.dane), "true",
+     .help = "Heed TLSA records that DNSSEC proves (RFC 7672)."},
+    {"sending.mta_sts", CONF_BOOL, AT(sending.mta_sts), "true",
+     .help = "Heed MTA-STS policies (RFC 8461)."},
+    {"sending.ca_file", CONF_STRING, AT(sending.ca_file), "\"\"", .max = 4095,
+     .help = "PEM file with the CAs that are trusted for MTA-STS, REQUIRETLS and routes; left out: "
+             "the system's."},
+    {"sending.local_networks", CONF_NETWORKS, AT(sending.local_networks), "[]", .max = 256,
+     .help = "Networks of loopback, link-local and the like that MX records may name "
+             "nevertheless."},
+    {"sending.port", CONF_UINT, AT(sending.port), "25", .min = 1, .max = 65535,
+     .help = "Of servers that the DNS names; another one is for tests."},
+    {"sending.mta_sts_port", CONF_UINT, AT(sending.mta_sts_port), "443", .min = 1, .max = 65535,
+     .help = "Of MTA-STS policies; another one is for tests."},
+
+    {"dns", CONF_SECTION, .help = "Where mail goes, by the DNS."},
+    {"dns.servers", CONF_STRING, AT(dns.servers), "\"\"", .max = 1000,
+     .help = "Who is asked: numeric addresses, separated by spaces, each with @PORT where it is "
+             "not 53; \"recursive\": the servers of the domains themselves, from the root on; "
+             "left out: what /etc/resolv.conf says. DNSSEC is checked here in any case, so the "
+             "servers must let it through."},
+    {"dns.trust_anchor", CONF_STRING, AT(dns.trust_anchor), "\"" CONF_TRUST_ANCHOR "\"",
+     .max = 4095,
+     .help = "File with the keys of the root (Debian: dns-root-data), or of other zones; \"\", or "
+             "if the default one is not there: nothing is proved, so there is no DANE."},
+    {"dns.timeout", CONF_DURATION, AT(dns.timeout), "\"20s\"", .min = 100, .max = 5 * MINUTE,
+     .help = "For the answer to one question."},
 
     {"quota", CONF_SECTION, .help = "Room for mail."},
     {"quota.account", CONF_SIZE, AT(quota.account), "0", .max = UINT64_C(1) << 50, .reload = true,

@@ -32,8 +32,8 @@ struct conf_row {
     const char *dflt;
     uint64_t min, max;
     bool reload;                    /* a reload changes it in a running server */
-    bool secret;                    /* may hold a password: masked when shown */
-    bool hidden;                    /* is a password: not shown at all */
+    bool secret;                    /* a URI that may hold a password: masked when shown */
+    bool hidden;                    /* a password: never shown */
     const char *const *choices;     /* of an enum, NULL behind the last */
     const struct conf_row *members; /* of groups, name NULL behind the last */
     size_t item_size, line_offset;  /* of groups */

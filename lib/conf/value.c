@@ -481,8 +481,8 @@ void value_write(const struct conf_row *row, const void *base, bool mask, struct
         value_write_duration((uint64_t) * (const int64_t *)v, out);
         break;
     case CONF_STRING:
-        if (mask && row->hidden && **(const char *const *)v)
-            buf_add_str(out, "\"***\"");
+        if (mask && row->hidden)
+            buf_add_str(out, **(const char *const *)v ? "\"***\"" : "\"\"");
         else if (mask && row->secret)
             write_masked(*(const char *const *)v, out);
         else
