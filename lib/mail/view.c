@@ -348,6 +348,11 @@ void view_tell(struct view *v, const struct uidset *uids)
     }
 }
 
+const struct uidset *view_gone(const struct view *v)
+{
+    return &v->ghosts;
+}
+
 uint64_t view_modseq(const struct view *v)
 {
     return v->told_modseq;

@@ -78,6 +78,8 @@ uint32_t view_seq(const struct view *v, uint32_t uid);
  * was known last. Its segment must be loaded. */
 bool view_message(const struct view *v, uint32_t uid, struct message *ret, bool *ret_gone);
 
+/* Those that are gone, and of which the client has not been told. */
+const struct uidset *view_gone(const struct view *v);
 /* HIGHESTMODSEQ that may be told: below everything that this client has not been told (I10). */
 uint64_t view_modseq(const struct view *v);
 

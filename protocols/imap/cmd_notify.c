@@ -85,8 +85,8 @@ static int take_group(struct command *cmd, struct notify *n, const struct arg *g
         return imap_bad(cmd, "FETCH items are for the selected mailbox");
     g.names = names_of(filter, &g.n_names);
     *names += g.n_names + 1;
-    if (*names > NOTIFY_NAMES_MAX)
-        return imap_no(cmd, "NOTIFICATIONOVERFLOW", "Too many mailboxes are named");
+    if (*names > NOTIFY_NAMES_MAX || cmd->arena.used > NOTIFY_MEMORY)
+        return imap_no(cmd, "NOTIFICATIONOVERFLOW", "Too many mailboxes are named, or too long");
     n->groups[n->n_groups++] = g;
     return 0;
 }

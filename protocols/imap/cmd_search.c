@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* SEARCH: RFC 3501 section 6.4.4, RFC 4731, RFC 5182, RFC 7162 section 3.1.5, RFC 9394. */
+/* SEARCH: RFC 3501 section 6.4.4, RFC 4731, RFC 5182, RFC 5267, RFC 7162 section
+ * 3.1.5, RFC 9394. */
 #include <stdlib.h>
 
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
+#include "protocols/imap/context.h"
 #include "protocols/imap/search_return.h"
 #include "protocols/imap/search_run.h"
 
@@ -46,6 +48,8 @@ static int begin(struct imap *im, struct command *cmd)
     /* RFC 9051 section 6.4.4: ESEARCH is the only answer to SEARCH there (but not to SORT) */
     s->found.extended |= im->enabled & ENABLED_REV2;
     if (r == 0)
+        r = context_check(im, cmd, &s->found);
+    if (r == 0)
         r = search_run_begin(&s->run, im, cmd, charset, &args[2]);
     return r;
 }
@@ -63,6 +67,8 @@ static int step(struct imap *im, struct command *cmd)
         r = search_return_write(&s->found, im, cmd, "SEARCH", s->run.tree.modseq);
     if (r == 0)
         search_run_text(&s->run, cmd);
+    if (r == 0 && s->found.update)
+        context_add(im, cmd, &s->found, &s->run, &s->found.uids, NULL);
     return r;
 }
 

@@ -9,15 +9,11 @@
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
 #include "lib/base/slicesort.h"
-#include "protocols/imap/gather.h"
+#include "protocols/imap/context.h"
 #include "protocols/imap/search_return.h"
+#include "protocols/imap/sort_order.h"
 
 #define WORK 2000 /* comparisons between two looks at the clock */
-
-struct criterion {
-    enum sort_word word;
-    bool reverse;
-};
 
 struct sort {
     struct gather gather;
@@ -43,84 +39,13 @@ static void sort_free(void *context)
 /* --- comparing ---------------------------------------------------------------------------------
  */
 
-static bool is_text(enum sort_word word)
-{
-    return word != SORT_ARRIVAL && word != SORT_DATE && word != SORT_SIZE;
-}
-
-static int64_t number_of(const struct gathered *f, enum sort_word word)
-{
-    switch (word) {
-    case SORT_SIZE:
-        return f->m.size;
-    case SORT_DATE:
-        return gathered_sent(f);
-    default:
-        return f->m.date;
-    }
-}
-
-static struct slice text_of(const struct gathered *f, enum sort_word word)
-{
-    switch (word) {
-    case SORT_CC:
-        return sortkeys_text(f->keys, SORTKEY_CC);
-    case SORT_FROM:
-        return sortkeys_text(f->keys, SORTKEY_FROM);
-    case SORT_TO:
-        return sortkeys_text(f->keys, SORTKEY_TO);
-    case SORT_DISPLAYFROM:
-        return sortkeys_text(f->keys, SORTKEY_DISPLAYFROM);
-    case SORT_DISPLAYTO:
-        return sortkeys_text(f->keys, SORTKEY_DISPLAYTO);
-    default:
-        return sortkeys_text(f->keys, SORTKEY_SUBJECT);
-    }
-}
-
-static uint64_t lead_of(const struct gathered *f, const struct criterion *c)
-{
-    uint8_t bytes[8] = {0};
-    struct slice text;
-    uint64_t lead;
-
-    if (is_text(c->word)) {
-        text = text_of(f, c->word);
-        if (text.n)
-            memcpy(bytes, text.p, MIN(text.n, sizeof bytes));
-        lead = get_be64(bytes);
-    } else {
-        lead = (uint64_t)number_of(f, c->word) ^ (uint64_t)1 << 63;
-    }
-    return c->reverse ? ~lead : lead;
-}
-
-static int compare_by(const struct criterion *c, const struct gathered *l, const struct gathered *r)
-{
-    int64_t a, b;
-    int cmp;
-
-    if (is_text(c->word)) {
-        cmp = slice_cmp(text_of(l, c->word), text_of(r, c->word));
-    } else {
-        a = number_of(l, c->word);
-        b = number_of(r, c->word);
-        cmp = (a > b) - (a < b);
-    }
-    return c->reverse ? -cmp : cmp;
-}
-
 /* What is equal stays in the order of its numbers: RFC 5256 section 3: "the sequence numbers of
  * the messages are used to break ties". */
 static int compare(const void *ctx, const void *a, const void *b)
 {
     const struct sort *s = ctx;
-    const struct gathered *l = a, *r = b;
-    int cmp = (l->lead > r->lead) - (l->lead < r->lead);
 
-    for (size_t i = 0; i < s->n_criteria && cmp == 0; i++)
-        cmp = compare_by(&s->criteria[i], l, r);
-    return cmp;
+    return sort_compare(s->criteria, s->n_criteria, a, b);
 }
 
 /* --- the command -------------------------------------------------------------------------------
@@ -138,7 +63,7 @@ static bool read_criteria(struct sort *s, struct command *cmd, const struct arg 
         enum sort_word word = (enum sort_word)(reverse ? a->items[0].word : a->word);
 
         s->criteria[s->n_criteria++] = (struct criterion){word, reverse};
-        keys |= is_text(word) || word == SORT_DATE;
+        keys |= sort_is_text(word) || word == SORT_DATE;
     }
     return keys;
 }
@@ -152,6 +77,8 @@ static int begin(struct imap *im, struct command *cmd)
     cmd->context = s;
     cmd->context_free = sort_free;
     r = search_return_read(&s->found, im, cmd, &args[0]);
+    if (r == 0)
+        r = context_check(im, cmd, &s->found);
     if (r < 0)
         return r;
     return gather_begin(&s->gather, im, cmd, args[2].text, &args[3],
@@ -166,13 +93,13 @@ static void begin_sorting(struct sort *s)
     for (size_t i = 0; i < n; i++) {
         struct gathered *f = &s->gather.found.items[i];
 
-        f->lead = lead_of(f, &s->criteria[0]);
+        f->lead = sort_lead(f, &s->criteria[0]);
         s->order[i] = f;
     }
     slicesort_begin(&s->sort, s->order, n, compare, s);
 }
 
-static int sort_some(struct sort *s, struct command *cmd, int64_t until)
+static int sort_some(struct imap *im, struct sort *s, struct command *cmd, int64_t until)
 {
     if (!s->order)
         begin_sorting(s);
@@ -180,12 +107,26 @@ static int sort_some(struct sort *s, struct command *cmd, int64_t until)
         if (clock_mono_ms() >= until)
             return RUN_AGAIN;
     s->sorted = true;
+    if (s->gather.found.n > RANKING_MAX)
+        context_refuse(im, cmd, &s->found);
     for (size_t i = 0; i < s->gather.found.n; i++) {
         const struct gathered *f = s->order[i];
 
         search_return_add(&s->found, cmd, f->seq, f->m.uid, f->m.modseq);
     }
     return 0;
+}
+
+static void keep_up_to_date(struct imap *im, struct command *cmd, struct sort *s)
+{
+    CLEANUP(uidset_done) struct uidset members = {0};
+    struct ranking *ranking = ranking_new(s->criteria, s->n_criteria, TAKE(s->gather.keys));
+
+    for (size_t i = 0; i < s->gather.found.n; i++) {
+        uidset_add(&members, s->gather.found.items[i].m.uid);
+        ranking_append(ranking, s->order[i]);
+    }
+    context_add(im, cmd, &s->found, &s->gather.run, &members, ranking);
 }
 
 static int step(struct imap *im, struct command *cmd)
@@ -198,11 +139,13 @@ static int step(struct imap *im, struct command *cmd)
     if (r == 0 && !s->sorted)
         r = gather_step(&s->gather, im, cmd, until);
     if (r == 0 && !s->sorted)
-        r = sort_some(s, cmd, until);
+        r = sort_some(im, s, cmd, until);
     if (r == 0)
         r = search_return_write(&s->found, im, cmd, "SORT", s->gather.run.tree.modseq);
     if (r == 0)
         search_run_text(&s->gather.run, cmd);
+    if (r == 0 && s->found.update)
+        keep_up_to_date(im, cmd, s);
     return r;
 }
 

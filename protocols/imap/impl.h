@@ -24,6 +24,7 @@ struct imap;
 struct command;
 struct binary_mark; /* fetch_binary.h */
 struct notify;      /* notify.h */
+struct context;     /* context.c */
 
 /* RFC 3501 section 3, as bits for the table of commands. */
 enum imap_state {
@@ -44,7 +45,7 @@ enum imap_phase {
     PHASE_AUTH,    /* a SASL exchange */
     PHASE_IDLE,
     PHASE_DELAY, /* the answer to a failed login is held back */
-    PHASE_PUSH,  /* what NOTIFY has asked for, behind commands, between them and in IDLE */
+    PHASE_PUSH,  /* what NOTIFY and contexts want, behind commands, between them and in IDLE */
     PHASE_TELL,  /* handler done; telling what changed before the tagged line */
     PHASE_TLS,   /* waiting for the handshake */
     PHASE_CLOSED,
@@ -156,6 +157,7 @@ struct imap {
 
     struct state *metadata_seen; /* all annotations of which the client knows; NULL: not told */
     struct notify *notify;       /* NULL: there was no NOTIFY */
+    struct context *contexts;    /* of the selected mailbox, in the order in which they were made */
     enum imap_phase push_back;   /* PHASE_PUSH: where it came from, READ or IDLE */
 
     struct view *view;          /* the selected mailbox */
@@ -286,6 +288,34 @@ void imap_metadata_own(struct imap *im, uint64_t mailbox, const struct slice *na
 /* The session ends, or another user begins. */
 void imap_metadata_forget(struct imap *im);
 
+/* --- push.c ------------------------------------------------------------------------------------
+ */
+
+/* All that may be said while no command is under way, or IDLE is. May block. 0; RUN_AGAIN: call it
+ * again when the client has read; -ERR_NOTFOUND, -ERR_CONFLICT as imap_update;
+ * -ERR_UNKNOWN_OUTCOME: half of a response is sent, and the rest cannot be had. */
+int imap_push(struct imap *im, bool idle) MUST_USE;
+/* Makes the command a UID FETCH that nobody has sent, of these uids; nothing if there are none.
+ * items: a LIST of FETCH items, which must outlive it. Then the steps, till one gives 0: it is
+ * done, and as new. Also RUN_AGAIN, -ERR_UNKNOWN_OUTCOME. */
+void imap_pushed_fetch_begin(struct command *cmd, const struct uidset *uids,
+                             const struct arg *items);
+int imap_pushed_fetch_step(struct imap *im, struct command *cmd) MUST_USE;
+
+/* --- context.c: RFC 5267 ------------------------------------------------------------------------
+ */
+
+/* Before view_update. */
+void imap_contexts_update(struct imap *im, const struct mailbox *old, const struct mailbox *now);
+/* Before all EXPUNGEs that the view has are told: what they take out of the results. */
+void imap_contexts_expunge(struct imap *im);
+/* Part of imap_push: looks at what has changed, and tells. */
+int imap_contexts_push(struct imap *im) MUST_USE;
+/* Is one in the middle of it? Then nothing else may be written. */
+bool imap_contexts_busy(const struct imap *im);
+/* The mailbox is not selected any more. */
+void imap_contexts_end(struct imap *im);
+
 /* --- notify.c: RFC 5465 --------------------------------------------------------------------------
  */
 
@@ -297,10 +327,6 @@ void imap_notify_unselected(struct imap *im);
 /* Are changes of this mailbox's annotations to be told? NULL: the server's. */
 bool imap_notify_wants_metadata(const struct imap *im, const struct state *st,
                                 const struct mailbox *box);
-/* All that may be said while no command is under way, or IDLE is. May block. 0; RUN_AGAIN: call it
- * again when the client has read; -ERR_NOTFOUND, -ERR_CONFLICT as imap_update;
- * -ERR_UNKNOWN_OUTCOME: half of a response is sent, and the rest cannot be had. */
-int imap_notify_push(struct imap *im, bool idle) MUST_USE;
 /* Behind a command: a slice of what has become of the mailboxes that are not selected. */
 void imap_notify_tell(struct imap *im);
 /* The same, behind an own change: of these names and what is above and below them; of a mailbox
@@ -372,6 +398,7 @@ int cmd_store(struct imap *im, struct command *cmd);
 int cmd_expunge(struct imap *im, struct command *cmd);
 int cmd_search(struct imap *im, struct command *cmd);
 int cmd_sort(struct imap *im, struct command *cmd);
+int cmd_cancelupdate(struct imap *im, struct command *cmd);
 int cmd_thread(struct imap *im, struct command *cmd);
 int cmd_copy(struct imap *im, struct command *cmd);
 int cmd_move(struct imap *im, struct command *cmd);

@@ -147,44 +147,18 @@ void imap_notify_unselected(struct imap *im)
     uidset_clear(&im->notify->own);
 }
 
-/* A UID FETCH that nobody has sent: of what arrived, with the items of MessageNew. */
-static void begin_fetch(struct notify *n)
-{
-    CLEANUP(uidset_done) struct uidset uids = uidset_minus(&n->arrived, &n->own);
-    struct command *cmd = &n->fetch_command;
-    struct arg *args;
-
-    uidset_clear(&n->arrived);
-    uidset_clear(&n->own);
-    if (!uids.n)
-        return;
-    cmd->row = imap_command_row("UID FETCH");
-    args = arena_array(&cmd->arena, rules_count(imap_rules_fetch), sizeof *args);
-    args[0].kind = RULE_SET;
-    args[0].set.items = arena_array(&cmd->arena, uids.n, sizeof *args[0].set.items);
-    for (size_t i = 0; i < uids.n; i++)
-        args[0].set.items[i] = (struct seq_range){uids.items[i].first, uids.items[i].last};
-    args[0].set.n = uids.n;
-    args[1] = *n->fetch;
-    cmd->parsed.args = args;
-    cmd->parsed.n_args = rules_count(imap_rules_fetch);
-}
-
+/* What arrived, with the items of MessageNew. */
 static int fetch(struct imap *im, struct notify *n)
 {
-    struct command *cmd = &n->fetch_command;
-    int r;
+    CLEANUP(uidset_done) struct uidset uids = {0};
 
-    if (!cmd->row && n->arrived.n)
-        begin_fetch(n);
-    if (!cmd->row)
-        return 0;
-    r = cmd_fetch(im, cmd);
-    if (r == RUN_AGAIN)
-        return r;
-    imap_command_done(cmd);
-    /* a message that is gone, or cannot be read: what follows says it, or a FETCH by the client */
-    return r == -ERR_UNKNOWN_OUTCOME ? r : 0;
+    if (!n->fetch_command.row && n->arrived.n) {
+        uids = uidset_minus(&n->arrived, &n->own);
+        uidset_clear(&n->arrived);
+        uidset_clear(&n->own);
+        imap_pushed_fetch_begin(&n->fetch_command, &uids, n->fetch);
+    }
+    return imap_pushed_fetch_step(im, &n->fetch_command);
 }
 
 /* --- between commands --------------------------------------------------------------------------
@@ -200,7 +174,7 @@ static int tell_selected(struct imap *im, bool idle)
     return imap_tell(im, idle || im->notify->at_once, true) ? RUN_AGAIN : 0;
 }
 
-int imap_notify_push(struct imap *im, bool idle)
+int imap_notify_push_selected(struct imap *im, bool idle)
 {
     struct notify *n = im->notify;
     bool fetched;
@@ -215,8 +189,11 @@ int imap_notify_push(struct imap *im, bool idle)
         if (r == 0)
             r = fetch(im, n);
     } while (r == 0 && fetched);
-    if (r != 0)
-        return r;
+    return r;
+}
+
+int imap_notify_push_others(struct imap *im)
+{
     imap_metadata_tell(im, false);
     if (notify_tell(im, SESSION_SLICE, NULL) || notify_tell(im, SESSION_SLICE, NULL))
         return RUN_AGAIN;

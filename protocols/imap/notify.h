@@ -18,8 +18,9 @@
 
 #include "protocols/imap/impl.h"
 
-#define NOTIFY_NAMES_MAX                                                                           \
-    1000 /* of mailboxes in one command: each may be compared with all others */
+/* Mailboxes in one command: each may be compared with all others; octets of it, as it is kept. */
+#define NOTIFY_NAMES_MAX 1000
+#define NOTIFY_MEMORY    ((size_t)512 << 10)
 
 #define NOTIFY_MESSAGES (NOTIFY_MESSAGE_NEW | NOTIFY_MESSAGE_EXPUNGE | NOTIFY_FLAG_CHANGE)
 #define NOTIFY_METADATA (NOTIFY_MAILBOX_METADATA | NOTIFY_SERVER_METADATA)
@@ -68,6 +69,9 @@ void imap_notify_begin(struct imap *im, struct notify *n);
 /* The first group that covers the name; NULL: none. st: for what is subscribed. */
 const struct notify_group *notify_group_of(const struct notify *n, const struct state *st,
                                            struct slice name);
+/* Parts of imap_push: the selected mailbox; all others. */
+int imap_notify_push_selected(struct imap *im, bool idle) MUST_USE;
+int imap_notify_push_others(struct imap *im) MUST_USE;
 /* "* STATUS name (...)" */
 void notify_write_status(struct imap *im, const struct mailbox *box, bool modseq);
 /* Tells of the other mailboxes; at about `max` octets it stops: true, call it again. */

@@ -413,9 +413,9 @@ static const struct word notify_filters[] = {
     {"MAILBOXES", NOTIFY_MAILBOXES, notify_name_rules},
     {NULL},
 };
-static const struct rule notify_fetch[] = {{RULE_LIST, RULE_OPTIONAL, fetch_list}, {RULE_END}};
+static const struct rule pushed_fetch[] = {{RULE_LIST, RULE_OPTIONAL, fetch_list}, {RULE_END}};
 static const struct word notify_events[] = {
-    {"MESSAGENEW", NOTIFY_MESSAGE_NEW, notify_fetch},
+    {"MESSAGENEW", NOTIFY_MESSAGE_NEW, pushed_fetch},
     {"MESSAGEEXPUNGE", NOTIFY_MESSAGE_EXPUNGE},
     {"FLAGCHANGE", NOTIFY_FLAG_CHANGE},
     {"MAILBOXNAME", NOTIFY_MAILBOX_NAME},
@@ -594,6 +594,8 @@ static const struct word return_words[] = {
     {"COUNT", RETURN_COUNT},
     {"SAVE", RETURN_SAVE}, /* RFC 5182 */
     {"PARTIAL", RETURN_PARTIAL, range_rules},
+    {"CONTEXT", RETURN_CONTEXT},             /* RFC 5267 section 4 */
+    {"UPDATE", RETURN_UPDATE, pushed_fetch}, /* with FETCH items: RFC 5465 section 7 */
     {NULL},
 };
 static const struct rule return_inner[] = {
@@ -606,6 +608,12 @@ const struct rule imap_rules_search[] = {
     {RULE_WORD, RULE_OPTIONAL, return_word},
     {RULE_WORD, RULE_OPTIONAL, charset_word},
     {RULE_CHOICE, RULE_MANY, search_key_choice, "a search key"},
+    {RULE_END},
+};
+
+/* RFC 5267 section 5: "CANCELUPDATE" 1*(SP quoted) */
+const struct rule imap_rules_cancelupdate[] = {
+    {RULE_ASTRING, RULE_MANY, NULL, "a tag"},
     {RULE_END},
 };
 

@@ -18,6 +18,13 @@ int search_return_read(struct search_return *r, struct imap *im, struct command 
         /* RFC 9394 section 3.1: "either one PARTIAL, one ALL, or neither PARTIAL nor ALL" */
         if (option->word & once && r->options & once)
             return imap_bad(cmd, "One of PARTIAL and ALL, once");
+        if (option->word == RETURN_UPDATE) {
+            r->update = true;
+            r->fetch = option->items[0].kind ? &option->items[0] : NULL;
+        }
+        /* what says nothing of the answer: RFC 5267 sections 4.2 and 4.3 */
+        if (option->word == RETURN_UPDATE || option->word == RETURN_CONTEXT)
+            continue;
         r->options |= (unsigned)option->word;
         if (option->word == RETURN_PARTIAL)
             r->range = option->items[0];

@@ -8,9 +8,11 @@
 #include "protocols/imap/impl.h"
 
 struct search_return {
-    bool extended;    /* RETURN was given, or need not be: ESEARCH answers */
-    unsigned options; /* enum return_word */
-    struct arg range; /* PARTIAL */
+    bool extended;           /* RETURN was given, or need not be: ESEARCH answers */
+    unsigned options;        /* enum return_word */
+    struct arg range;        /* PARTIAL */
+    bool update;             /* the results are to be kept up to date (RFC 5267), */
+    const struct arg *fetch; /* with these items of new messages, a LIST; NULL: none */
 
     /* Found so far, as ranges in the order of the answer, which for SORT is not ascending; the
      * numbers within a range are. seqs stays empty where the command speaks of uids. */

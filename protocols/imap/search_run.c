@@ -21,6 +21,13 @@ int search_run_begin(struct search_run *s, struct imap *im, struct command *cmd,
     return r;
 }
 
+void search_run_again(struct search_run *s, struct search_tree *tree, const struct uidset *only)
+{
+    *s = (struct search_run){
+        .tree = *tree, .only = only, .next_uid = 1, .progress_at_ms = INT64_MAX};
+    *tree = (struct search_tree){0};
+}
+
 void search_run_done(struct search_run *s)
 {
     hold_release(TAKE(s->hold));
@@ -29,7 +36,7 @@ void search_run_done(struct search_run *s)
 }
 
 /* The uids still to be looked at, narrowed by the first set that the program has at its top. */
-static struct uidset rest_of(const struct search_run *s)
+static struct uidset rest_of_program(const struct search_run *s)
 {
     const struct search_node *root = s->tree.root;
     struct uidset rest = {0};
@@ -45,6 +52,16 @@ static struct uidset rest_of(const struct search_run *s)
     }
     uidset_add_range(&rest, s->next_uid, UINT32_MAX);
     return rest;
+}
+
+static struct uidset rest_of(const struct search_run *s)
+{
+    CLEANUP(uidset_done) struct uidset all = {0};
+
+    if (!s->only)
+        return rest_of_program(s);
+    all = rest_of_program(s);
+    return uidset_and(&all, s->only);
 }
 
 /* True: the message waits in the batch (also one that matches, behind others that wait). */

@@ -21,10 +21,11 @@ struct search_candidate {
 
 struct search_run {
     struct search_tree tree;
-    uint32_t next_uid;      /* messages below have been looked at */
-    bool ended;             /* no more candidates */
-    int64_t progress_at_ms; /* the next INPROGRESS (RFC 9585) */
-    bool some_gone;         /* messages that could not be read were left out */
+    const struct uidset *only; /* NULL: all uids */
+    uint32_t next_uid;         /* messages below have been looked at */
+    bool ended;                /* no more candidates */
+    int64_t progress_at_ms;    /* the next INPROGRESS (RFC 9585) */
+    bool some_gone;            /* messages that could not be read were left out */
     struct search_candidate batch[SEARCH_BATCH];
     struct slice digests[SEARCH_BATCH];
     struct hold *hold, *ahead; /* the batch's digests; its contents, where texts are sought */
@@ -37,6 +38,9 @@ typedef void search_hit(void *ctx, uint32_t seq, const struct message *m);
 /* See search_tree_compile. search_run_done in any case. */
 int search_run_begin(struct search_run *s, struct imap *im, struct command *cmd,
                      struct slice charset, const struct arg *keys) MUST_USE;
+/* Runs a program again, on these uids only, which must outlive it: then search_run_step. Takes the
+ * program over. */
+void search_run_again(struct search_run *s, struct search_tree *tree, const struct uidset *only);
 /* 0: all have been found; RUN_AGAIN: it is `until` (clock_mono_ms()); or why it cannot go on. */
 int search_run_step(struct search_run *s, struct imap *im, struct command *cmd, int64_t until,
                     search_hit *hit, void *ctx) MUST_USE;

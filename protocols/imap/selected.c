@@ -23,6 +23,7 @@ void imap_select(struct imap *im, const struct mailbox *box, bool read_only)
 
 void imap_unselect(struct imap *im)
 {
+    imap_contexts_end(im);
     view_free(TAKE(im->view));
     free(TAKE(im->binary));
     im->mailbox = 0;
@@ -63,8 +64,10 @@ int imap_update(struct imap *im, bool present, struct error *err)
         return r;
     if (box != view_mailbox(im->view)) {
         r = view_load_update(im->view, im->account, box, err);
-        if (r == 0)
+        if (r == 0) {
+            imap_contexts_update(im, view_mailbox(im->view), box);
             view_update(im->view, box);
+        }
     }
     mailbox_unref(box);
     return r;
@@ -191,6 +194,8 @@ bool imap_tell(struct imap *im, bool allow_expunge, bool uid)
         what &= ~(unsigned)VIEW_EXPUNGE;
     if (!what)
         return false;
+    if (what & VIEW_EXPUNGE)
+        imap_contexts_expunge(im);
     imap_tell_keywords(im);
     return view_emit_some(im->view, what, TELL_SLICE, &events, &t);
 }

@@ -10,7 +10,7 @@
  *                   -> LITERAL, AUTH, IDLE (the client's turn) -> TELL -> answer
  *                   -> DELAY -> answer
  *
- * and READ and IDLE -> PUSH -> back, where the client has asked for NOTIFY.
+ * and READ and IDLE -> PUSH -> back, where the client has asked for NOTIFY, or a search goes on.
  *
  * To add a command that talks with the client in the middle: a phase here, its row, its moves.
  */
@@ -175,10 +175,10 @@ static void count_time(struct imap *im)
     im->mark_us = now;
 }
 
-/* A slice of what NOTIFY has asked for; then back to where it came from. */
+/* A slice of what NOTIFY and contexts have to say; then back to where it came from. */
 static void step_push(struct imap *im)
 {
-    int r = imap_notify_push(im, im->push_back == PHASE_IDLE);
+    int r = imap_push(im, im->push_back == PHASE_IDLE);
 
     if (r == RUN_AGAIN)
         return;
@@ -194,7 +194,7 @@ static void step_push(struct imap *im)
 
 static void push(struct imap *im)
 {
-    if (!im->notify || (im->phase != PHASE_READ && im->phase != PHASE_IDLE))
+    if (!(im->notify || im->contexts) || (im->phase != PHASE_READ && im->phase != PHASE_IDLE))
         return;
     im->push_back = im->phase;
     imap_set_phase(im, PHASE_PUSH);
@@ -628,6 +628,7 @@ static void imap_free(struct session *s)
     view_free(im->view);
     imap_metadata_forget(im);
     imap_notify_end(im);
+    imap_contexts_end(im);
     uidset_done(&im->saved);
     free(im->binary);
     if (im->account)
