@@ -10,18 +10,6 @@
     "MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange MailboxMetadataChange "   \
     "ServerMetadataChange"
 
-static const struct arg *names_of(const struct arg *filter, size_t *ret_n)
-{
-    const struct arg *choice;
-
-    *ret_n = 0;
-    if (filter->word != NOTIFY_SUBTREE && filter->word != NOTIFY_MAILBOXES)
-        return NULL;
-    choice = &filter->items[0];
-    *ret_n = choice->kind == RULE_LIST ? choice->items[0].n : 1;
-    return choice->kind == RULE_LIST ? choice->items[0].items : choice;
-}
-
 static int read_events(struct command *cmd, const struct arg *events, unsigned *ret,
                        const struct arg **ret_fetch)
 {
@@ -63,7 +51,7 @@ static int take_selected(struct command *cmd, struct notify *n, const struct arg
         return imap_bad(cmd, "Of the selected mailbox there are events of messages only");
     *taken = true;
     n->selected = events;
-    n->at_once = filter->word == NOTIFY_SELECTED;
+    n->at_once = filter->word == FILTER_SELECTED;
     n->fetch = fetch;
     return 0;
 }
@@ -72,19 +60,18 @@ static int take_group(struct command *cmd, struct notify *n, const struct arg *g
                       bool *selected)
 {
     const struct arg *filter = &group->items[0], *fetch;
-    struct notify_group g = {.filter = filter->word};
+    struct notify_group g = {.filter = mailbox_filter_read(filter)};
     int r = read_events(cmd, &group->items[1], &g.events, &fetch);
 
     if (r == 0)
         r = check_events(cmd, g.events);
     if (r < 0)
         return r;
-    if (filter->word == NOTIFY_SELECTED || filter->word == NOTIFY_SELECTED_DELAYED)
+    if (mailbox_filter_is_selected(g.filter.kind))
         return take_selected(cmd, n, filter, g.events, fetch, selected);
     if (fetch)
         return imap_bad(cmd, "FETCH items are for the selected mailbox");
-    g.names = names_of(filter, &g.n_names);
-    *names += g.n_names + 1;
+    *names += g.filter.n_names + 1;
     if (*names > NOTIFY_NAMES_MAX || cmd->arena.used > NOTIFY_MEMORY)
         return imap_no(cmd, "NOTIFICATIONOVERFLOW", "Too many mailboxes are named, or too long");
     n->groups[n->n_groups++] = g;

@@ -50,7 +50,7 @@ static int begin(struct imap *im, struct command *cmd)
     if (r == 0)
         r = context_check(im, cmd, &s->found);
     if (r == 0)
-        r = search_run_begin(&s->run, im, cmd, charset, &args[2]);
+        r = search_run_begin(&s->run, im, im->view, cmd, charset, &args[2]);
     return r;
 }
 

@@ -63,6 +63,7 @@ const struct command_row imap_commands[] = {
     {"SORT", IMAP_SELECTED, CMD_SEQ, imap_rules_sort, cmd_sort, "5256 3, 5957, 5267 3",
      "SORT SORT=DISPLAY ESORT CONTEXT=SORT"},
     {"UID SORT", IMAP_SELECTED, CMD_UID, imap_rules_sort, cmd_sort, "5256 3", NULL},
+    {"ESEARCH", IMAP_IN, CMD_UID, imap_rules_esearch, cmd_esearch, "7377", "MULTISEARCH"},
     {"CANCELUPDATE", IMAP_SELECTED, CMD_PIECES, imap_rules_cancelupdate, cmd_cancelupdate,
      "5267 4.3.5", NULL},
     {"THREAD", IMAP_SELECTED, CMD_SEQ, imap_rules_thread, cmd_thread, "5256 3",

@@ -370,7 +370,7 @@ static int look(struct imap *im, struct context *c, int64_t until)
         if (r < 0)
             return r;
         c->run = NEW(struct search_run);
-        search_run_again(c->run, &c->tree, &c->looking);
+        search_run_again(c->run, im->view, &c->tree, &c->looking);
     }
     r = search_run_step(c->run, im, &c->fetching, until, hit, c);
     if (r == RUN_AGAIN)

@@ -9,7 +9,7 @@ int gather_begin(struct gather *g, struct imap *im, struct command *cmd, struct 
     g->wants_keys = wants_keys;
     if (wants_keys)
         g->keys = sortkeys_open(im->account, im->mailbox);
-    return search_run_begin(&g->run, im, cmd, charset, keys);
+    return search_run_begin(&g->run, im, im->view, cmd, charset, keys);
 }
 
 void gather_done(struct gather *g)

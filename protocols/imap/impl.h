@@ -234,6 +234,9 @@ void imap_enable_condstore(struct imap *im);
  * does not exist. */
 int imap_resolve(struct imap *im, struct command *cmd, const struct arg *set, bool by_uid,
                  struct uidset *ret) MUST_USE;
+/* The same in another view of this account's. */
+int imap_resolve_in(struct imap *im, struct view *view, struct command *cmd, const struct arg *set,
+                    bool by_uid, struct uidset *ret) MUST_USE;
 /* The same by the command's kind of number. */
 int imap_resolve_set(struct imap *im, struct command *cmd, const struct arg *set,
                      struct uidset *ret) MUST_USE;
@@ -398,6 +401,7 @@ int cmd_store(struct imap *im, struct command *cmd);
 int cmd_expunge(struct imap *im, struct command *cmd);
 int cmd_search(struct imap *im, struct command *cmd);
 int cmd_sort(struct imap *im, struct command *cmd);
+int cmd_esearch(struct imap *im, struct command *cmd);
 int cmd_cancelupdate(struct imap *im, struct command *cmd);
 int cmd_thread(struct imap *im, struct command *cmd);
 int cmd_copy(struct imap *im, struct command *cmd);

@@ -59,38 +59,11 @@ void imap_notify_begin(struct imap *im, struct notify *n)
 /* --- what is wanted ----------------------------------------------------------------------------
  */
 
-static bool is_at_or_below(struct slice name, struct slice superior)
-{
-    return slice_starts(name, superior) && (name.n == superior.n || name.p[superior.n] == '/');
-}
-
-static bool covers(const struct notify_group *g, const struct state *st, struct slice name)
-{
-    switch (g->filter) {
-    case NOTIFY_SUBSCRIBED:
-        return state_is_subscribed(st, name);
-    case NOTIFY_SUBTREE:
-        for (size_t i = 0; i < g->n_names; i++)
-            if (g->names[i].text.n && is_at_or_below(name, g->names[i].text))
-                return true;
-        return false;
-    case NOTIFY_MAILBOXES:
-        for (size_t i = 0; i < g->n_names; i++)
-            if (slice_eq(name, g->names[i].text))
-                return true;
-        return false;
-    default:
-        /* section 6.3: "If the IMAP server cannot easily compute this set, it MUST treat "inboxes"
-         * as equivalent to "personal"": which mailboxes get mail depends on each message */
-        return true;
-    }
-}
-
 const struct notify_group *notify_group_of(const struct notify *n, const struct state *st,
                                            struct slice name)
 {
     for (size_t i = 0; i < n->n_groups; i++)
-        if (covers(&n->groups[i], st, name))
+        if (mailbox_filter_covers(&n->groups[i].filter, st, name))
             return &n->groups[i];
     return NULL;
 }

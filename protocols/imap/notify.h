@@ -17,6 +17,7 @@
 #pragma once
 
 #include "protocols/imap/impl.h"
+#include "protocols/imap/mailbox_filter.h"
 
 /* Mailboxes in one command: each may be compared with all others; octets of it, as it is kept. */
 #define NOTIFY_NAMES_MAX 1000
@@ -26,9 +27,7 @@
 #define NOTIFY_METADATA (NOTIFY_MAILBOX_METADATA | NOTIFY_SERVER_METADATA)
 
 struct notify_group {
-    enum notify_filter filter;
-    const struct arg *names; /* SUBTREE, MAILBOXES */
-    size_t n_names;
+    struct mailbox_filter filter;
     unsigned events; /* enum notify_event; 0: NONE */
 };
 

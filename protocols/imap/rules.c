@@ -393,26 +393,22 @@ const struct rule imap_rules_fetch[] = {
 /* --- NOTIFY: RFC 5465 section 8 ----------------------------------------------------------------
  */
 
-static const struct rule notify_names[] = {{RULE_MAILBOX, RULE_MANY}, {RULE_END}};
-static const struct rule notify_name_choice[] = {
-    {RULE_LIST, 0, notify_names},
+static const struct rule filter_name_list[] = {{RULE_MAILBOX, RULE_MANY}, {RULE_END}};
+static const struct rule filter_name_choice[] = {
+    {RULE_LIST, 0, filter_name_list},
     {RULE_MAILBOX},
     {RULE_END},
 };
-static const struct rule notify_name_rules[] = {
-    {RULE_CHOICE, 0, notify_name_choice, "mailbox names"},
+static const struct rule filter_names[] = {
+    {RULE_CHOICE, 0, filter_name_choice, "mailbox names"},
     {RULE_END},
 };
-static const struct word notify_filters[] = {
-    {"SELECTED", NOTIFY_SELECTED},
-    {"SELECTED-DELAYED", NOTIFY_SELECTED_DELAYED},
-    {"INBOXES", NOTIFY_INBOXES},
-    {"PERSONAL", NOTIFY_PERSONAL},
-    {"SUBSCRIBED", NOTIFY_SUBSCRIBED},
-    {"SUBTREE", NOTIFY_SUBTREE, notify_name_rules},
-    {"MAILBOXES", NOTIFY_MAILBOXES, notify_name_rules},
-    {NULL},
-};
+#define FILTERS                                                                                    \
+    {"SELECTED", FILTER_SELECTED}, {"SELECTED-DELAYED", FILTER_SELECTED_DELAYED},                  \
+        {"INBOXES", FILTER_INBOXES}, {"PERSONAL", FILTER_PERSONAL},                                \
+        {"SUBSCRIBED", FILTER_SUBSCRIBED}, {"SUBTREE", FILTER_SUBTREE, filter_names},              \
+        {"MAILBOXES", FILTER_MAILBOXES, filter_names},
+static const struct word notify_filters[] = {FILTERS{NULL}};
 static const struct rule pushed_fetch[] = {{RULE_LIST, RULE_OPTIONAL, fetch_list}, {RULE_END}};
 static const struct word notify_events[] = {
     {"MESSAGENEW", NOTIFY_MESSAGE_NEW, pushed_fetch},
@@ -605,6 +601,24 @@ static const struct rule return_inner[] = {
 static const struct rule return_list[] = {{RULE_LIST, 0, return_inner}, {RULE_END}};
 static const struct word return_word[] = {{"RETURN", 1, return_list}, {NULL}};
 const struct rule imap_rules_search[] = {
+    {RULE_WORD, RULE_OPTIONAL, return_word},
+    {RULE_WORD, RULE_OPTIONAL, charset_word},
+    {RULE_CHOICE, RULE_MANY, search_key_choice, "a search key"},
+    {RULE_END},
+};
+
+/* RFC 7377 section 2.2; no scope options are defined yet */
+static const struct word esearch_filters[] = {
+    FILTERS{"SUBTREE-ONE", FILTER_SUBTREE_ONE, filter_names}, {NULL}};
+static const struct rule esearch_in[] = {
+    {RULE_WORD, RULE_MANY, esearch_filters, "mailbox specifier"},
+    {RULE_LIST, RULE_OPTIONAL, imap_rules_none},
+    {RULE_END},
+};
+static const struct rule esearch_in_list[] = {{RULE_LIST, 0, esearch_in}, {RULE_END}};
+static const struct word esearch_word[] = {{"IN", 1, esearch_in_list}, {NULL}};
+const struct rule imap_rules_esearch[] = {
+    {RULE_WORD, RULE_OPTIONAL, esearch_word},
     {RULE_WORD, RULE_OPTIONAL, return_word},
     {RULE_WORD, RULE_OPTIONAL, charset_word},
     {RULE_CHOICE, RULE_MANY, search_key_choice, "a search key"},

@@ -290,14 +290,16 @@ enum metadata_depth { DEPTH_0, DEPTH_1, DEPTH_INFINITY };
 /* RFC 5465 */
 enum notify_word { NOTIFY_NONE = 1, NOTIFY_SET, NOTIFY_STATUS };
 
-enum notify_filter {
-    NOTIFY_SELECTED = 1,
-    NOTIFY_SELECTED_DELAYED,
-    NOTIFY_INBOXES,
-    NOTIFY_PERSONAL,
-    NOTIFY_SUBSCRIBED,
-    NOTIFY_SUBTREE,   /* items: names */
-    NOTIFY_MAILBOXES, /* items: names */
+/* filter-mailboxes of NOTIFY, and of ESEARCH (RFC 7377) */
+enum mailbox_filter_kind {
+    FILTER_SELECTED = 1,
+    FILTER_SELECTED_DELAYED,
+    FILTER_INBOXES,
+    FILTER_PERSONAL,
+    FILTER_SUBSCRIBED,
+    FILTER_SUBTREE, /* items of these three: names */
+    FILTER_SUBTREE_ONE,
+    FILTER_MAILBOXES,
 };
 
 /* As bits. */
@@ -322,4 +324,4 @@ extern const struct rule imap_rules_none[], imap_rules_login[], imap_rules_authe
     imap_rules_setquota[], imap_rules_append[], imap_rules_replace[], imap_rules_append_more[],
     imap_rules_set[], imap_rules_fetch[], imap_rules_store[], imap_rules_search[],
     imap_rules_sort[], imap_rules_thread[], imap_rules_copy[], imap_rules_compress[],
-    imap_rules_notify[], imap_rules_cancelupdate[];
+    imap_rules_notify[], imap_rules_cancelupdate[], imap_rules_esearch[];

@@ -138,7 +138,7 @@ static uint64_t returned_modseq(const struct search_return *r, const struct imap
         return r->modseq;
     add_returned(r, &returned);
     for (struct uidset_iter i = uidset_iter(&returned); uidset_next(&i, &uid);)
-        if (view_message(im->view, uid, &m, NULL))
+        if (view_message(r->view ? r->view : im->view, uid, &m, NULL))
             highest = MAX(highest, m.modseq);
     return highest;
 }
@@ -204,6 +204,11 @@ static void begin_extended(struct search_return *r, struct imap *im, struct comm
 
     buf_add_str(out, "* ESEARCH (TAG ");
     imap_write_string(out, slice_str(cmd->parsed.tag));
+    if (r->box) {
+        buf_add_str(out, " MAILBOX ");
+        imap_write_mailbox(im, out, slice_str(r->box->name));
+        buf_printf(out, " UIDVALIDITY %u", r->box->uidvalidity);
+    }
     buf_add_str(out, cmd->row->flags & CMD_UID ? ") UID" : ")");
     if (r->options & RETURN_MIN && r->count)
         buf_printf(out, " MIN %u", all->items[0].first);

@@ -8,11 +8,13 @@
 #include "protocols/imap/impl.h"
 
 struct search_return {
-    bool extended;           /* RETURN was given, or need not be: ESEARCH answers */
-    unsigned options;        /* enum return_word */
-    struct arg range;        /* PARTIAL */
-    bool update;             /* the results are to be kept up to date (RFC 5267), */
-    const struct arg *fetch; /* with these items of new messages, a LIST; NULL: none */
+    struct view *view;         /* in which it was found; NULL: the selected mailbox */
+    const struct mailbox *box; /* it is named in the answer (RFC 7377); NULL: it is not */
+    bool extended;             /* RETURN was given, or need not be: ESEARCH answers */
+    unsigned options;          /* enum return_word */
+    struct arg range;          /* PARTIAL */
+    bool update;               /* the results are to be kept up to date (RFC 5267), */
+    const struct arg *fetch;   /* with these items of new messages, a LIST; NULL: none */
 
     /* Found so far, as ranges in the order of the answer, which for SORT is not ascending; the
      * numbers within a range are. seqs stays empty where the command speaks of uids. */

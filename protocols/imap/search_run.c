@@ -6,14 +6,15 @@
 
 #define AHEAD_MAX 65536 /* octets of a message that is read ahead */
 
-int search_run_begin(struct search_run *s, struct imap *im, struct command *cmd,
+int search_run_begin(struct search_run *s, struct imap *im, struct view *view, struct command *cmd,
                      struct slice charset, const struct arg *keys)
 {
     int r;
 
+    s->view = view;
     s->next_uid = 1;
     s->progress_at_ms = clock_mono_ms() + im->service->settings.progress_ms;
-    r = search_tree_compile(&s->tree, im, cmd, charset, keys);
+    r = search_tree_compile(&s->tree, im, view, cmd, charset, keys);
     if (r == 0 && s->tree.modseq)
         imap_enable_condstore(im);
     if (r == 0)
@@ -21,10 +22,11 @@ int search_run_begin(struct search_run *s, struct imap *im, struct command *cmd,
     return r;
 }
 
-void search_run_again(struct search_run *s, struct search_tree *tree, const struct uidset *only)
+void search_run_again(struct search_run *s, struct view *view, struct search_tree *tree,
+                      const struct uidset *only)
 {
     *s = (struct search_run){
-        .tree = *tree, .only = only, .next_uid = 1, .progress_at_ms = INT64_MAX};
+        .tree = *tree, .view = view, .only = only, .next_uid = 1, .progress_at_ms = INT64_MAX};
     *tree = (struct search_tree){0};
 }
 
@@ -92,7 +94,7 @@ static void fill_batch(struct search_run *s, struct imap *im, int64_t until, sea
     s->ended = true;
     if (!rest.n)
         return;
-    i = view_each(im->view, &rest);
+    i = view_each(s->view, &rest);
     while (view_next(&i, &to->seq, &to->m, &gone)) {
         s->next_uid = to->m.uid + 1;
         if (!gone && consider(s, to, hit, ctx)) {
@@ -169,7 +171,7 @@ static int look_at(struct search_run *s, struct imap *im, int64_t until, search_
 static void tell_progress(struct search_run *s, struct imap *im, const struct command *cmd)
 {
     int64_t every = im->service->settings.progress_ms, now = clock_mono_ms();
-    uint32_t all = view_count(im->view);
+    uint32_t all = view_count(s->view);
 
     if (every < 0 || now < s->progress_at_ms || !all)
         return;

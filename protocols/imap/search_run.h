@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* search_run: the messages of the selected mailbox that a program of SEARCH keys matches, found in
+/* search_run: the messages of a mailbox in view that a program of SEARCH keys matches, found in
  * slices: what SEARCH, SORT and THREAD begin with.
  *
  * Goes through the view in order. A message that the view's data decide costs a look at them; the
@@ -21,6 +21,7 @@ struct search_candidate {
 
 struct search_run {
     struct search_tree tree;
+    struct view *view;
     const struct uidset *only; /* NULL: all uids */
     uint32_t next_uid;         /* messages below have been looked at */
     bool ended;                /* no more candidates */
@@ -35,12 +36,13 @@ struct search_run {
 /* A message that matches; in order of uid. */
 typedef void search_hit(void *ctx, uint32_t seq, const struct message *m);
 
-/* See search_tree_compile. search_run_done in any case. */
-int search_run_begin(struct search_run *s, struct imap *im, struct command *cmd,
+/* In a view whose messages are loaded; see search_tree_compile. search_run_done in any case. */
+int search_run_begin(struct search_run *s, struct imap *im, struct view *view, struct command *cmd,
                      struct slice charset, const struct arg *keys) MUST_USE;
 /* Runs a program again, on these uids only, which must outlive it: then search_run_step. Takes the
  * program over. */
-void search_run_again(struct search_run *s, struct search_tree *tree, const struct uidset *only);
+void search_run_again(struct search_run *s, struct view *view, struct search_tree *tree,
+                      const struct uidset *only);
 /* 0: all have been found; RUN_AGAIN: it is `until` (clock_mono_ms()); or why it cannot go on. */
 int search_run_step(struct search_run *s, struct imap *im, struct command *cmd, int64_t until,
                     search_hit *hit, void *ctx) MUST_USE;

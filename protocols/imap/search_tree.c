@@ -25,6 +25,7 @@
 struct compiler {
     struct search_tree *tree;
     struct imap *im;
+    struct view *view;
     struct command *cmd;
     struct slice charset;
     int64_t now; /* seconds */
@@ -104,8 +105,10 @@ static int compile_set(struct compiler *c, struct search_node *node, const struc
     node->op = SEARCH_UID;
     if (!by_uid && set->set.n && c->im->enabled & ENABLED_UIDONLY)
         return imap_uid_required(c->cmd);
+    if (c->view != c->im->view && (!by_uid || set->set.saved))
+        return imap_bad(c->cmd, "Message numbers and $ are of the selected mailbox");
     c->cmd->numbers |= !by_uid; /* RFC 3501 section 7.4.1: no EXPUNGE then */
-    return imap_resolve(c->im, c->cmd, set, by_uid, &node->uids);
+    return imap_resolve_in(c->im, c->view, c->cmd, set, by_uid, &node->uids);
 }
 
 /* RFC 5032 section 3: an nz-number of seconds before now */
@@ -208,10 +211,11 @@ static int compile_key(struct compiler *c, const struct arg *arg, struct search_
     return r;
 }
 
-int search_tree_compile(struct search_tree *t, struct imap *im, struct command *cmd,
-                        struct slice charset, const struct arg *keys)
+int search_tree_compile(struct search_tree *t, struct imap *im, struct view *view,
+                        struct command *cmd, struct slice charset, const struct arg *keys)
 {
-    struct compiler c = {t, im, cmd, charset.p ? charset : S("UTF-8"), clock_wall_ms() / 1000};
+    struct compiler c = {
+        t, im, view, cmd, charset.p ? charset : S("UTF-8"), clock_wall_ms() / 1000};
 
     *t = (struct search_tree){0};
     t->root = ARENA_NEW(&cmd->arena, struct search_node);

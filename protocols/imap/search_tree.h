@@ -40,11 +40,11 @@ struct search_tree {
     struct textindex_query *index;
 };
 
-/* Fills the tree from the parsed keys (a RULE_MANY of search keys); charset is that of its strings,
- * {NULL, 0}: UTF-8; memory is the command's arena's, but the sets', which
- * search_tree_done frees. Replies by cmd: BAD, NO [BADCHARSET], NO [LIMIT]. */
-int search_tree_compile(struct search_tree *t, struct imap *im, struct command *cmd,
-                        struct slice charset, const struct arg *keys) MUST_USE;
+/* Fills the tree from the parsed keys (a RULE_MANY of search keys), for the view of a mailbox;
+ * charset is that of its strings, {NULL, 0}: UTF-8; memory is the command's arena's, but the sets',
+ * which search_tree_done frees. Replies by cmd: BAD, NO [BADCHARSET], NO [LIMIT]. */
+int search_tree_compile(struct search_tree *t, struct imap *im, struct view *view,
+                        struct command *cmd, struct slice charset, const struct arg *keys) MUST_USE;
 void search_tree_done(struct search_tree *t);
 /* Asks the text index for the BODY and TEXT keys. Blocks. */
 void search_tree_narrow(struct search_tree *t, struct account *account);

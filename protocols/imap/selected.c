@@ -223,15 +223,15 @@ static bool only_star(const struct arg *set)
     return true;
 }
 
-int imap_resolve(struct imap *im, struct command *cmd, const struct arg *set, bool by_uid,
-                 struct uidset *ret)
+int imap_resolve_in(struct imap *im, struct view *view, struct command *cmd, const struct arg *set,
+                    bool by_uid, struct uidset *ret)
 {
     int r = 0;
 
-    if (set->set.n && (by_uid || view_count(im->view) > 0 || !only_star(set))) {
-        r = view_load_set(im->view, im->account, set->set.items, set->set.n, by_uid, &cmd->err);
+    if (set->set.n && (by_uid || view_count(view) > 0 || !only_star(set))) {
+        r = view_load_set(view, im->account, set->set.items, set->set.n, by_uid, &cmd->err);
         if (r == 0)
-            r = view_resolve(im->view, set->set.items, set->set.n, by_uid, ret, &cmd->err);
+            r = view_resolve(view, set->set.items, set->set.n, by_uid, ret, &cmd->err);
     }
     /* RFC 5182 section 2.1: what is expunged falls out of it, for uids are never given again */
     if (r == 0 && set->set.saved)
@@ -240,10 +240,16 @@ int imap_resolve(struct imap *im, struct command *cmd, const struct arg *set, bo
         cmd->status = "BAD";
     if (r < 0)
         return r;
-    r = view_load(im->view, im->account, ret, &cmd->err);
+    r = view_load(view, im->account, ret, &cmd->err);
     if (r < 0)
         uidset_done(ret);
     return r;
+}
+
+int imap_resolve(struct imap *im, struct command *cmd, const struct arg *set, bool by_uid,
+                 struct uidset *ret)
+{
+    return imap_resolve_in(im, im->view, cmd, set, by_uid, ret);
 }
 
 int imap_resolve_set(struct imap *im, struct command *cmd, const struct arg *set,
