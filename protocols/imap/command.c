@@ -69,6 +69,8 @@ const struct command_row imap_commands[] = {
     {"THREAD", IMAP_SELECTED, CMD_SEQ, imap_rules_thread, cmd_thread, "5256 3",
      "THREAD=ORDEREDSUBJECT THREAD=REFERENCES THREAD=REFS"},
     {"UID THREAD", IMAP_SELECTED, CMD_UID, imap_rules_thread, cmd_thread, "5256 3", NULL},
+    {"UIDBATCHES", IMAP_SELECTED, CMD_UID | CMD_PIECES, imap_rules_uidbatches, cmd_uidbatches,
+     "10022", "UIDBATCHES"},
     {"FETCH", IMAP_SELECTED, CMD_SEQ | CMD_PIECES, imap_rules_fetch, cmd_fetch, "3501 6.4.5", NULL},
     {"UID FETCH", IMAP_SELECTED, CMD_UID | CMD_PIECES, imap_rules_fetch, cmd_fetch, "3501 6.4.8",
      NULL},

@@ -404,5 +404,6 @@ int cmd_sort(struct imap *im, struct command *cmd);
 int cmd_esearch(struct imap *im, struct command *cmd);
 int cmd_cancelupdate(struct imap *im, struct command *cmd);
 int cmd_thread(struct imap *im, struct command *cmd);
+int cmd_uidbatches(struct imap *im, struct command *cmd);
 int cmd_copy(struct imap *im, struct command *cmd);
 int cmd_move(struct imap *im, struct command *cmd);

@@ -458,6 +458,13 @@ const struct rule imap_rules_notify[] = {
     {RULE_END},
 };
 
+/* RFC 10022 section 4: the size of a batch, and perhaps a range of batches */
+const struct rule imap_rules_uidbatches[] = {
+    {RULE_NUMBER, 0, NULL, "the messages of a batch"},
+    {RULE_SET, RULE_OPTIONAL, NULL, "a range of batches"},
+    {RULE_END},
+};
+
 /* --- STORE -------------------------------------------------------------------------------------
  */
 

@@ -324,4 +324,4 @@ extern const struct rule imap_rules_none[], imap_rules_login[], imap_rules_authe
     imap_rules_setquota[], imap_rules_append[], imap_rules_replace[], imap_rules_append_more[],
     imap_rules_set[], imap_rules_fetch[], imap_rules_store[], imap_rules_search[],
     imap_rules_sort[], imap_rules_thread[], imap_rules_copy[], imap_rules_compress[],
-    imap_rules_notify[], imap_rules_cancelupdate[], imap_rules_esearch[];
+    imap_rules_notify[], imap_rules_cancelupdate[], imap_rules_esearch[], imap_rules_uidbatches[];
