@@ -17,6 +17,10 @@
  * nothing; the flags of the socket keep what happens meanwhile. The hand-over is pool_submit in one
  * direction and loop_post in the other, whose locks order all memory between them.
  *
+ * A worker sends what a step gave (`push_output`) before it hands the connection back, so that an
+ * answer does not wait for the loop, and steps again at once where the session has more to say and
+ * the socket took all, for WORKER_MS at most. What the socket does not take is the loop's to send.
+ *
  * What a client can cost: its input up to input_max, its output up to one slice and OUT_HIGH, and
  * no worker unless there is something complete to work on.
  */
@@ -42,6 +46,7 @@
 #define DRAIN_TICK_MS   100
 #define DRAIN_TICK_MIN  64   /* connections told in a tick at least */
 #define SQUEEZE_REST_MS 3000 /* without bytes; then compression gives its memory back */
+#define WORKER_MS       20   /* in which a worker goes on with one connection's output */
 
 enum conn_state {
     CONN_CONNECT,
@@ -99,6 +104,8 @@ struct conn {
     bool eof_told, shutdown_told;
     bool full_shown; /* this step is due to a full input buffer alone */
     bool stuck;      /* and it took nothing */
+    bool may_push;   /* the worker sends: not what goes to a broken connection */
+    bool push_broke; /* the worker's word for `broken` */
     _Atomic bool hinted;
 };
 
@@ -279,15 +286,62 @@ static void squeeze_output(struct conn *c)
         buf_done(&s->out);
 }
 
+/* All of the output is gone. */
+static void output_sent(struct conn *c)
+{
+    c->out_sent = 0;
+    if (c->session->want.output)
+        buf_reset(output(c), SESSION_SLICE * 2);
+    else
+        buf_done(output(c));
+}
+
+static void note_sent(struct conn *c, size_t n)
+{
+    c->out_sent += n;
+    c->bytes_out += n;
+    c->progress_ms = clock_mono_ms();
+    COUNT(net_of(c), bytes_out, n);
+}
+
+/* On the worker. True: the socket took all there was. */
+static bool push_output(struct conn *c)
+{
+    struct buf *out = output(c);
+
+    while (pending(c) > 0) {
+        ssize_t n = wire_push(&c->wire, out->p + c->out_sent, pending(c));
+
+        c->push_broke = n == WIRE_BROKEN;
+        if (n < 0)
+            return false;
+        note_sent(c, (size_t)n);
+    }
+    output_sent(c);
+    return true;
+}
+
+static void one_step(struct conn *c, unsigned events)
+{
+    c->steps++;
+    COUNT(net_of(c), steps, 1);
+    c->session->ops->step(c->session, events);
+    if (c->squeeze) {
+        squeeze_output(c);
+        c->squeezed_ms = clock_mono_ms();
+    }
+}
+
 static void run_step(struct pool_job *job)
 {
     struct conn *c = CONTAINER_OF(job, struct conn, job);
     struct loop *loop = c->shard->loop;
-    unsigned events = c->events;
+    int64_t until = clock_mono_ms() + WORKER_MS;
+    const struct session_want *want = &c->session->want;
 
-    c->session->ops->step(c->session, events);
-    if (c->squeeze)
-        squeeze_output(c);
+    one_step(c, c->events);
+    while (c->may_push && push_output(c) && want->output && !want->close && clock_mono_ms() < until)
+        one_step(c, SESSION_DRAINED);
     loop_post(loop, &c->done_task); /* from here on it is the loop's */
 }
 
@@ -304,7 +358,9 @@ static void step_done(struct loop_task *task)
     if (s->in.n == 0)
         buf_done(&s->in);
     if (pending(c) > 0)
-        c->progress_ms = c->squeezed_ms = clock_mono_ms();
+        c->progress_ms = clock_mono_ms();
+    if (c->push_broke)
+        break_conn(c, "broken");
     turn(c);
 }
 
@@ -320,9 +376,8 @@ static void start_step(struct conn *c, unsigned events)
     c->in_before = s->in.n;
     c->working = true;
     c->first = false;
-    c->steps++;
+    c->may_push = !c->broken;
     c->job.run = run_step;
-    COUNT(net_of(c), steps, 1);
     pool_submit(net_of(c)->workers, &c->job);
 }
 
@@ -347,18 +402,14 @@ static void flush_output(struct conn *c)
             break_conn(c, "broken");
         if (n < 0)
             break;
-        c->out_sent += (size_t)n;
-        c->bytes_out += (uint64_t)n;
-        c->progress_ms = clock_mono_ms();
-        COUNT(net_of(c), bytes_out, (uint64_t)n);
+        note_sent(c, (size_t)n);
     }
-    if (pending(c) > 0 && !c->broken)
-        return;
-    c->out_sent = 0;
-    if (c->session->want.output && !c->broken)
-        buf_reset(out, SESSION_SLICE * 2);
-    else
+    if (c->broken) {
+        c->out_sent = 0;
         buf_done(out);
+    } else if (pending(c) == 0) {
+        output_sent(c);
+    }
 }
 
 static bool may_read(const struct conn *c)

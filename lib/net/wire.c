@@ -51,7 +51,8 @@ static ssize_t read_plain(struct wire *wire, void *to, size_t n)
     return WIRE_BLOCKED;
 }
 
-static ssize_t write_plain(struct wire *wire, const void *p, size_t n)
+/* Leaves the flags alone. */
+static ssize_t send_plain(const struct wire *wire, const void *p, size_t n)
 {
     ssize_t sent;
 
@@ -60,10 +61,16 @@ static ssize_t write_plain(struct wire *wire, const void *p, size_t n)
     while (sent < 0 && errno == EINTR);
     if (sent > 0)
         return sent;
-    if (sent < 0 && errno != EAGAIN)
-        return WIRE_BROKEN;
-    wire->writable = false;
-    return WIRE_BLOCKED;
+    return sent < 0 && errno != EAGAIN ? WIRE_BROKEN : WIRE_BLOCKED;
+}
+
+static ssize_t write_plain(struct wire *wire, const void *p, size_t n)
+{
+    ssize_t sent = send_plain(wire, p, n);
+
+    if (sent == WIRE_BLOCKED)
+        wire->writable = false;
+    return sent;
 }
 
 /* A read that must write first (or the other way round) is tried again at the next edge of any
@@ -103,6 +110,18 @@ ssize_t wire_write(struct wire *wire, const void *p, size_t n)
         return sent;
     int result = tls_outcome(wire, sent);
     return result == WIRE_EOF ? WIRE_BROKEN : result;
+}
+
+ssize_t wire_push(struct wire *wire, const void *p, size_t n)
+{
+    if (!wire->ssl)
+        return send_plain(wire, p, n);
+    ERR_clear_error();
+    int sent = SSL_write(wire->ssl, p, n > INT32_MAX ? INT32_MAX : (int)n);
+    if (sent > 0)
+        return sent;
+    int why = SSL_get_error(wire->ssl, sent);
+    return why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? WIRE_BLOCKED : WIRE_BROKEN;
 }
 
 int wire_start_tls(struct wire *wire, struct tls *tls)

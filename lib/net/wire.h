@@ -34,6 +34,10 @@ ssize_t wire_read(struct wire *wire, void *to, size_t n);
 /* Bytes written (>0), WIRE_BLOCKED or WIRE_BROKEN. n > 0. */
 ssize_t wire_write(struct wire *wire, const void *p, size_t n);
 
+/* The same on another thread than the loop's, which has handed the connection over: what it notes
+ * of the socket is left alone. Whoever gets WIRE_BLOCKED leaves the rest to the loop. */
+ssize_t wire_push(struct wire *wire, const void *p, size_t n);
+
 /* Begins TLS as the server. 0 or -ERR_UNAVAILABLE. */
 int wire_start_tls(struct wire *wire, struct tls *tls) MUST_USE;
 /* Begins TLS as the client; ssl is the wire's from now on. 0 or -ERR_UNAVAILABLE. */
