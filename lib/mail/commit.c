@@ -3,10 +3,12 @@
  *
  * Batches have no timer: the next one is what arrived while the last was in flight. So that they
  * become as large as that, a batch is collected as late as possible, when its first insert can go
- * out at once (`collecting`, `recording`), not when the first intent arrives.
+ * out at once (`collecting`, `recording`), not when the first intent arrives. An atomic store
+ * gathers by itself what is sent while it commits (sqlite_write.c): there a batch is sent as soon
+ * as it is built, any number at a time.
  *
- * Whoever commits while nobody collects does the committer's work in his own thread: a change on an
- * idle node costs no hand-over. What arrives meanwhile is the threads'.
+ * Whoever commits while nobody collects does the committer's work in his own thread: a change costs
+ * no hand-over but the store's. What arrives meanwhile is the threads'.
  *
  * Nothing of an account may be touched after its last pending is answered, but by a reference of
  * one's own: the callers' references end with their calls.
@@ -473,9 +475,19 @@ static void end_turn(struct turn *t, enum store_outcome outcome, int64_t time)
     submit_turn(t, settle_job);
 }
 
-/* Messages (atomic stores only) and records. `release` gives the stage free for the next batch. */
-static void send_records(struct committer *c, struct batch *b, bool atomic,
-                         void (*release)(struct committer *c))
+static void set_stage(struct committer *c, bool *stage, bool on)
+{
+    pthread_mutex_lock(&c->lock);
+    while (on && *stage)
+        pthread_cond_wait(&c->work, &c->lock);
+    *stage = on;
+    if (!on && (stage != &c->collecting || !TAILQ_EMPTY(&c->ready)))
+        pthread_cond_broadcast(&c->work);
+    pthread_mutex_unlock(&c->lock);
+}
+
+/* Messages (atomic stores only) and records. */
+static void send_records(struct committer *c, struct batch *b, bool atomic)
 {
     struct error err = {0};
     struct turn *t;
@@ -487,7 +499,8 @@ static void send_records(struct committer *c, struct batch *b, bool atomic,
         r = insert_items(c, b, &time, &err);
     if (r == 0 && b->n)
         mail_heard(c->mail, time);
-    release(c);
+    if (!atomic)
+        set_stage(c, &c->recording, false);
     if (b->n) {
         atomic_fetch_add(&c->counters.batches, 1);
         atomic_fetch_add(&c->counters.records, b->n);
@@ -507,27 +520,6 @@ static void send_records(struct committer *c, struct batch *b, bool atomic,
 
 /* --- threads --------------------------------------------------------------------------------- */
 
-static void set_stage(struct committer *c, bool *stage, bool on)
-{
-    pthread_mutex_lock(&c->lock);
-    while (on && *stage)
-        pthread_cond_wait(&c->work, &c->lock);
-    *stage = on;
-    if (!on && (stage != &c->collecting || !TAILQ_EMPTY(&c->ready)))
-        pthread_cond_broadcast(&c->work);
-    pthread_mutex_unlock(&c->lock);
-}
-
-static void release_collecting(struct committer *c)
-{
-    set_stage(c, &c->collecting, false);
-}
-
-static void release_recording(struct committer *c)
-{
-    set_stage(c, &c->recording, false);
-}
-
 static void run_batch(struct committer *c, struct batch *b)
 {
     struct turn *t;
@@ -537,15 +529,16 @@ static void run_batch(struct committer *c, struct batch *b)
     keep_ready(b);
     if (store_is_atomic(c->mail->store)) {
         build_all(b);
-        send_records(c, b, true, release_collecting);
+        set_stage(c, &c->collecting, false);
+        send_records(c, b, true);
         return;
     }
     send_messages(c, b);
     if (!c->mail->stepped)
         set_stage(c, &c->recording, true);
-    release_collecting(c);
+    set_stage(c, &c->collecting, false);
     build_all(b);
-    send_records(c, b, false, release_recording);
+    send_records(c, b, false);
 }
 
 bool committer_step(struct committer *c)

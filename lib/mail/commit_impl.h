@@ -73,7 +73,8 @@ struct committer {
     pthread_cond_t work; /* something is ready, or a stage is free */
     TAILQ_HEAD(, commit_queue) ready;
     TAILQ_HEAD(, commit_queue) active; /* queues with pendings */
-    bool collecting; /* a thread is between taking a batch and having sent its first insert */
+    bool collecting; /* a thread is between taking a batch and having sent its first insert (atomic
+                        stores: having built it) */
     bool recording;  /* a thread's records are in flight (stores that are not atomic) */
     bool stopping;
     int64_t ticks; /* calls of committer_tick */
