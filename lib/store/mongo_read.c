@@ -427,8 +427,9 @@ static int look_once(const struct lookup *l, struct wanted *w, bool *ret_cut, st
 
 /* A union costs MongoDB half a millisecond a key. Messages that came one after the other, which is
  * what a mailbox is read in, have keys in a row: then to read along from the first to the last,
- * with some between that nobody asked for, is an order of magnitude cheaper. Heads only: the bodies
- * of those between may be large. */
+ * with some between that nobody asked for, is an order of magnitude cheaper. The bodies of those
+ * between may be large, but a reply is 16 MB at most, and the first one of little use is the last.
+ */
 static bson_t *along_command(const struct lookup *l, const struct wanted *w, size_t limit)
 {
     bson_t *command = bson_new(), filter, id;
@@ -449,7 +450,8 @@ static bson_t *along_command(const struct lookup *l, const struct wanted *w, siz
 
 struct along {
     size_t limit;
-    size_t came, useful; /* documents of the reply */
+    size_t came, useful; /* documents of the reply; with bodies: their bytes */
+    size_t n;            /* documents of the reply */
     size_t decided; /* of so many of the wanted, from the first, it is known whether they are */
 };
 
@@ -472,16 +474,18 @@ static void take_along(const struct lookup *l, const struct wanted *w, const bso
     if (!open_batch(reply, &it))
         return;
     while (bson_iter_next(&it)) {
-        size_t at;
+        size_t at, weight;
 
         doc = (struct store_doc){0};
         take_doc(&it, &doc);
         at = seek_wanted(w, doc.key);
-        a->came++;
-        a->useful += at < w->n && slice_eq(w->keys[w->index[at]], doc.key);
+        weight = l->parts & STORE_BODY ? store_doc_bytes(&doc) : 1;
+        a->n++;
+        a->came += weight;
+        a->useful += at < w->n && slice_eq(w->keys[w->index[at]], doc.key) ? weight : 0;
         give_doc(l, w, &doc);
     }
-    a->decided = a->came < a->limit && !cursor_id(reply) ? w->n : wanted_up_to(w, doc.key);
+    a->decided = a->n < a->limit && !cursor_id(reply) ? w->n : wanted_up_to(w, doc.key);
 }
 
 static int look_along(const struct lookup *l, const struct wanted *w, struct along *ret,
@@ -537,7 +541,7 @@ static int look_at_next(const struct lookup *l, const struct wanted *w, size_t a
 /* Afterwards w holds those that are absent. */
 static int look_up(const struct lookup *l, struct wanted *w, struct error *err)
 {
-    bool along = l->m->clustered[l->table] && !(l->parts & STORE_BODY);
+    bool along = l->m->clustered[l->table];
     int64_t deadline = mongo_deadline(l->m);
     size_t absent = 0;
     int r = 0;
