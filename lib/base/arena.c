@@ -6,7 +6,8 @@
 
 #include "lib/base/mem.h"
 
-#define ARENA_BLOCK 4000 /* payload of an ordinary block; with its head and malloc's one page */
+#define ARENA_BLOCK     4000 /* payload of an ordinary block; with its head and malloc's one page */
+#define ARENA_BLOCK_MAX ((size_t)64 << 10) /* blocks double up to this in an arena that grows */
 
 struct arena_block {
     struct arena_block *next;
@@ -14,8 +15,10 @@ struct arena_block {
     max_align_t data[];
 };
 
-static struct arena_block *block_new(struct arena *a, size_t cap)
+static struct arena_block *block_new(struct arena *a, size_t need)
 {
+    size_t usual = a->blocks ? MIN(a->blocks->cap * 2, ARENA_BLOCK_MAX) : ARENA_BLOCK;
+    size_t cap = MAX(need, usual);
     struct arena_block *b = mem_alloc(sizeof *b + cap);
 
     b->n = 0;
@@ -34,7 +37,7 @@ void *arena_raw(struct arena *a, size_t n)
     if (need < n)
         abort();
     if (!b || b->cap - b->n < need)
-        b = block_new(a, need > ARENA_BLOCK ? need : ARENA_BLOCK);
+        b = block_new(a, need);
     p = (char *)b->data + b->n;
     b->n += need;
     a->used += n;

@@ -19,6 +19,11 @@ char *mem_strdup(const char *s) __attribute__((malloc, returns_nonnull)) MUST_US
 char *mem_printf(const char *fmt, ...) PRINTF_LIKE(1, 2) MUST_USE;
 void *mem_dup(const void *p, size_t n) MUST_USE;
 
+/* About so much will be allocated in small pieces, by this thread, and kept: has it ready in one
+ * go. (glibc lets the heap of any thread but the first grow by one page at a time, each of them a
+ * system call that keeps the page faults of all other threads waiting.) */
+void mem_make_room(size_t n);
+
 #define NEW(type)          ((type *)mem_zalloc(sizeof(type)))
 #define NEW_ARRAY(type, n) ((type *)mem_realloc0((n), sizeof(type)))
 /* Zeroed array with an overflow check. */

@@ -198,7 +198,13 @@ void prepared_hash(const struct prepared *p, uint8_t ret_sha256[32])
 struct hold {
     struct cache *cache;
     VEC(const struct cache_entry *) entries;
+    bool has_read;
 };
+
+bool hold_has_read(const struct hold *hold)
+{
+    return hold && hold->has_read;
+}
 
 void hold_release(struct hold *hold)
 {
@@ -217,6 +223,16 @@ struct absent {
     size_t n;
 };
 
+/* The documents will be in the cache soon, each by itself. */
+static void make_room(const struct store_docs *docs)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < docs->n; i++)
+        n += docs->items[i].head.n + docs->items[i].body.n;
+    mem_make_room(n + n / 4);
+}
+
 /* A digest that cannot be read is given as if the message were gone: the caller then opens the
  * message, and that says what is wrong. */
 static int load_digests(struct content *c, uint64_t account, const uint64_t *ids,
@@ -226,8 +242,10 @@ static int load_digests(struct content *c, uint64_t account, const uint64_t *ids
     CLEANUP(store_docs_done) struct store_docs docs = {0};
     int res = content_fetch(c, STORE_MESSAGES, absent->slices, absent->n, STORE_HEAD, &docs, err);
 
+    hold->has_read = true;
     if (res < 0)
         return res;
+    make_room(&docs);
     for (size_t i = 0; i < absent->n; i++) {
         struct cache_entry fresh = {0};
         const struct cache_entry *e;
@@ -342,6 +360,9 @@ static int load_ahead(struct content *c, uint64_t account, const uint64_t *ids,
     CLEANUP(store_docs_done) struct store_docs docs = {0};
     int res = content_fetch(c, STORE_MESSAGES, absent->slices, absent->n, STORE_BOTH, &docs, err);
 
+    hold->has_read = true;
+    if (res == 0)
+        make_room(&docs);
     for (size_t i = 0; i < absent->n && res == 0; i++) {
         const struct cache_entry *e;
 

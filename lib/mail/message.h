@@ -48,10 +48,13 @@ struct hold;
 int message_digests(struct account *account, const uint64_t *ids, size_t n,
                     struct slice *ret_digests, struct hold **ret_hold, struct error *err) MUST_USE;
 void hold_release(struct hold *hold);
+/* Some of what it holds was not in memory before. NULL is fine: false. */
+bool hold_has_read(const struct hold *hold);
 
 /* Has digests and contents of some messages in memory (blobs not among them), in few reads, for
  * message_digests and message_open, as long as *ret_hold is held. For messages that are known to be
- * small. What is gone or cannot be read is left out. Blocks. -ERR_UNAVAILABLE. */
+ * small (MESSAGE_SMALL). What is gone or cannot be read is left out. Blocks. -ERR_UNAVAILABLE. */
+#define MESSAGE_SMALL ((uint64_t)256 << 10)
 int message_read_ahead(struct account *account, const uint64_t *ids, size_t n,
                        struct hold **ret_hold, struct error *err) MUST_USE;
 

@@ -2,27 +2,30 @@
 /* FETCH: RFC 3501 section 6.4.5, RFC 7162, RFC 3516.
  *
  * A FETCH goes through its set in batches: the messages of a batch are looked up, their digests
- * come in one read, and where bodies are asked for, \Seen is set on all of them by one intent
- * before the first is sent. Then the messages are written, and the handler returns whenever a
- * slice of output is full, also in the middle of a literal, to go on at that very place: `struct
- * fetch` is all that is kept, and a body of any size passes through the output buffer by pieces.
+ * (and contents, where these are small and asked for) come in one read, and where bodies are asked
+ * for, \Seen is set on all of them by one intent before the first is sent. While a batch that had
+ * to be read is written, the next one is read ahead. Then the messages are written, and the handler
+ * returns whenever a slice of output is full, also in the middle of a literal, to go on at that
+ * very place: `struct fetch` is all that is kept, and a body of any size passes through the output
+ * buffer by pieces.
  */
 #include <inttypes.h>
 #include <stdlib.h>
 
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
+#include "lib/mail/message_ahead.h"
 #include "protocols/imap/fetch_binary.h"
 #include "protocols/imap/fetch_part.h"
 #include "protocols/imap/impl.h"
 #include "protocols/imap/objectid.h"
 #include "protocols/imap/search_return.h"
 
-#define BATCH 256
-#define SEEN_BATCH_BYTES                                                                           \
-    ((uint64_t)1 << 20) /* of messages that are marked \Seen ahead of sending */
-#define CHUNK   ((size_t)64 << 10)
-#define WORK_MS 100 /* then others have their turn */
+#define BATCH       256
+#define BATCH_BYTES ((uint64_t)1 << 20)  /* of a batch's messages, where bodies are asked for */
+#define LARGE       ((uint64_t)64 << 10) /* as much of one counts in it, if it is not marked \Seen */
+#define CHUNK       ((size_t)64 << 10)
+#define WORK_MS     100 /* then others have their turn */
 
 struct item {
     enum fetch_word word;
@@ -40,7 +43,8 @@ struct fetched {
 struct fetch {
     struct item *items; /* the command's arena's */
     size_t n_items;
-    bool digest, sets_seen, has_flags, has_modseq, has_uid, decodes; /* what the items ask for */
+    bool digest, content, sets_seen, has_flags, has_modseq, has_uid,
+        decodes; /* what the items ask for */
     uint64_t changed_since;
     const struct arg *part_of; /* PARTIAL: its range */
     struct vanished vanished;  /* to be told before all else */
@@ -49,8 +53,9 @@ struct fetch {
 
     struct fetched batch[BATCH];
     struct slice digests[BATCH];
-    struct hold *hold;
-    size_t n, at; /* messages in the batch; the one being written */
+    struct hold *hold, *contents; /* of the batch */
+    struct message_ahead *ahead;  /* of the next one */
+    size_t n, at;                 /* messages in the batch; the one being written */
 
     struct fetch_part part;      /* of the message being written */
     size_t item;                 /* next to be written of it */
@@ -70,6 +75,8 @@ static void fetch_free(void *context)
 
     fetch_binary_done(&f->binary);
     fetch_part_done(&f->part);
+    message_ahead_end(f->ahead);
+    hold_release(f->contents);
     hold_release(f->hold);
     uidset_done(&f->uids);
     uidset_done(&f->vanished.uids);
@@ -96,6 +103,17 @@ static void add_item(struct fetch *f, enum fetch_word word)
     f->has_uid |= word == FETCH_UID;
 }
 
+/* Whether it is in the digest of nearly every message. */
+static bool is_in_digest(const struct imap_section *s)
+{
+    if (s->kind != SECTION_FIELDS || s->n_numbers)
+        return false;
+    for (size_t i = 0; i < s->n_fields; i++)
+        if (mdigest_field_id(s->fields[i]) < 0)
+            return false;
+    return true;
+}
+
 static int add_body(struct fetch *f, struct command *cmd, const struct arg *arg)
 {
     struct item *item;
@@ -114,6 +132,7 @@ static int add_body(struct fetch *f, struct command *cmd, const struct arg *arg)
     item->count = arg->items[1].partial.count;
     f->sets_seen |= arg->word == FETCH_BODY;
     f->digest = true;
+    f->content |= !is_in_digest(item->section);
     return 0;
 }
 
@@ -133,7 +152,7 @@ static int add_binary(struct fetch *f, struct command *cmd, const struct arg *ar
         item->count = arg->items[1].partial.count;
     }
     f->sets_seen |= arg->word == FETCH_BINARY;
-    f->digest = f->decodes = true;
+    f->digest = f->content = f->decodes = true;
     return 0;
 }
 
@@ -146,7 +165,7 @@ static void add_rfc822(struct fetch *f, enum fetch_word word, bool peek)
                                                : &header,
     };
     f->sets_seen |= word != FETCH_RFC822_HEADER && !peek;
-    f->digest = true;
+    f->digest = f->content = true;
 }
 
 static void add_macro(struct fetch *f, enum fetch_word word)
@@ -319,9 +338,22 @@ static void advance(struct fetch *f, uint32_t last)
         f->uids.items[f->range].first = last + 1;
 }
 
+/* What one more message makes of the bytes of a batch. */
+static uint64_t weight(const struct fetch *f, const struct message *m)
+{
+    if (f->sets_seen)
+        return m->size;
+    return f->content ? MIN(m->size, LARGE) : 0;
+}
+
+static struct uidset rest_of(const struct fetch *f)
+{
+    return (struct uidset){.items = f->uids.items + f->range, .n = f->uids.n - f->range};
+}
+
 static void fill_batch(struct imap *im, struct fetch *f)
 {
-    const struct uidset rest = {.items = f->uids.items + f->range, .n = f->uids.n - f->range};
+    const struct uidset rest = rest_of(f);
     struct view_iter i;
     struct fetched *to = f->batch;
     uint64_t bytes = 0;
@@ -331,7 +363,7 @@ static void fill_batch(struct imap *im, struct fetch *f)
     if (!rest.n)
         return;
     i = view_each(im->view, &rest);
-    while (f->n < BATCH && bytes <= SEEN_BATCH_BYTES) {
+    while (f->n < BATCH && bytes <= BATCH_BYTES) {
         if (!view_next(&i, &to->seq, &to->m, &gone)) {
             f->range = f->uids.n;
             return;
@@ -343,11 +375,70 @@ static void fill_batch(struct imap *im, struct fetch *f)
         if (to->m.modseq <= f->changed_since)
             continue;
         to->seen_now = false;
-        bytes += f->sets_seen ? to->m.size : 0;
+        bytes += weight(f, &to->m);
         f->n++;
         to++;
     }
     advance(f, f->batch[f->n - 1].m.uid);
+}
+
+/* The messages of a batch, for reading: all, and those whose contents are small and wanted. */
+struct wanted {
+    uint64_t ids[BATCH], small[BATCH];
+    size_t n, n_small;
+};
+
+static void want(const struct fetch *f, const struct message *m, struct wanted *to)
+{
+    to->ids[to->n++] = m->id;
+    if (f->content && m->size <= MESSAGE_SMALL)
+        to->small[to->n_small++] = m->id;
+}
+
+/* The batch behind this one, as it looks from here. */
+static void begin_ahead(struct imap *im, struct fetch *f)
+{
+    const struct uidset rest = rest_of(f);
+    struct wanted wanted;
+    struct view_iter i;
+    uint64_t bytes = 0;
+    struct message m;
+    uint32_t seq;
+    bool gone;
+
+    wanted.n = wanted.n_small = 0;
+    if (!rest.n)
+        return;
+    i = view_each(im->view, &rest);
+    while (wanted.n < BATCH && bytes <= BATCH_BYTES && view_next(&i, &seq, &m, &gone)) {
+        if (!m.id || m.modseq <= f->changed_since)
+            continue;
+        want(f, &m, &wanted);
+        bytes += weight(f, &m);
+    }
+    if (wanted.n)
+        f->ahead =
+            message_ahead_begin(im->account, wanted.ids, wanted.n, wanted.small, wanted.n_small);
+}
+
+static int read_batch(struct imap *im, struct fetch *f, struct error *err)
+{
+    struct wanted wanted;
+    int r = 0;
+
+    wanted.n = wanted.n_small = 0;
+    for (size_t i = 0; i < f->n; i++)
+        want(f, &f->batch[i].m, &wanted);
+    message_ahead_wait(f->ahead);
+    if (wanted.n_small)
+        r = message_read_ahead(im->account, wanted.small, wanted.n_small, &f->contents, err);
+    if (r == 0)
+        r = message_digests(im->account, wanted.ids, wanted.n, f->digests, &f->hold, err);
+    if (r < 0)
+        return r;
+    if (message_ahead_end(TAKE(f->ahead)) || hold_has_read(f->contents) || hold_has_read(f->hold))
+        begin_ahead(im, f);
+    return 0;
 }
 
 /* The batch again, as the view has it now. */
@@ -395,21 +486,16 @@ static int set_seen(struct imap *im, struct command *cmd, struct fetch *f)
 /* 1: there is a batch; 0: all is done. */
 static int next_batch(struct imap *im, struct command *cmd, struct fetch *f)
 {
-    uint64_t ids[BATCH];
     int r;
 
-    if (f->hold)
-        hold_release(TAKE(f->hold));
+    hold_release(TAKE(f->contents));
+    hold_release(TAKE(f->hold));
     fill_batch(im, f);
     if (!f->n)
         return 0;
-    if (f->digest) {
-        for (size_t i = 0; i < f->n; i++)
-            ids[i] = f->batch[i].m.id;
-        r = message_digests(im->account, ids, f->n, f->digests, &f->hold, &cmd->err);
-        if (r < 0)
-            return r;
-    }
+    r = f->digest ? read_batch(im, f, &cmd->err) : 0;
+    if (r < 0)
+        return r;
     if (f->sets_seen && !im->read_only) {
         r = set_seen(im, cmd, f);
         if (r < 0)

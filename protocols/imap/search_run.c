@@ -4,7 +4,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
 
-#define AHEAD_MAX 65536 /* octets of a message that is read ahead */
+#define AHEAD_MAX 65536 /* octets of a message whose content is read with those of others */
 
 int search_run_begin(struct search_run *s, struct imap *im, struct view *view, struct command *cmd,
                      struct slice charset, const struct arg *keys)
