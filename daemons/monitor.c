@@ -4,11 +4,13 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "daemons/node.h"
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
+#include "lib/base/pool.h"
 #include "lib/bus/bus.h"
 #include "lib/mail/mail.h"
 #include "lib/mail/sweep.h"
@@ -18,7 +20,8 @@
 #include "protocols/pop3/pop3.h"
 
 #define PROBE_EVERY_MS 1000 /* whoever asks more often gets the last answer */
-#define PROBE_LATE_MS  5000 /* a store that has not answered for so long does not */
+#define PROBE_LATE_MS  5000 /* a store that has not answered for so long is away */
+#define PROBE_WAIT_MS  300  /* whoever asks waits so long for the store, load balancers are short */
 
 struct monitor {
     struct node *node;
@@ -26,7 +29,10 @@ struct monitor {
     struct histogram *imap, *pop3;
     int64_t started_ms; /* wall clock */
     _Atomic bool draining;
+    struct pool *prober; /* one thread, which may wait for the store; NULL: who asks waits */
+    struct pool_job job;
     pthread_mutex_t lock; /* the probe */
+    pthread_cond_t probed;
     bool probing;
     int64_t probed_ms, answered_ms; /* when one began; when the last good one ended */
     struct error failure;           /* of the last one; text "": it was good */
@@ -47,8 +53,9 @@ static bool begin_probe(struct monitor *m, int64_t now)
     return mine;
 }
 
-static void probe(struct monitor *m)
+static void probe(struct pool_job *job)
 {
+    struct monitor *m = CONTAINER_OF(job, struct monitor, job);
     struct error err = {0};
     int64_t time;
     int r = store_time(m->node->store, &time, &err);
@@ -58,20 +65,48 @@ static void probe(struct monitor *m)
     m->failure = err;
     if (r == 0)
         m->answered_ms = clock_mono_ms();
+    pthread_cond_broadcast(&m->probed);
     pthread_mutex_unlock(&m->lock);
+}
+
+/* With the lock held. */
+static void await_probe(struct monitor *m)
+{
+    struct timespec end;
+    int rc = 0;
+
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    end.tv_nsec += PROBE_WAIT_MS * 1000000L;
+    end.tv_sec += end.tv_nsec / 1000000000;
+    end.tv_nsec %= 1000000000;
+    while (m->probing && rc == 0)
+        rc = pthread_cond_timedwait(&m->probed, &m->lock, &end);
 }
 
 static bool store_answers(struct monitor *m)
 {
     int64_t now = clock_mono_ms();
 
-    if (begin_probe(m, now))
-        probe(m);
+    if (begin_probe(m, now)) {
+        if (m->prober)
+            pool_submit(m->prober, &m->job);
+        else
+            probe(&m->job);
+    }
     pthread_mutex_lock(&m->lock);
-    bool fine =
-        m->answered_ms && (m->probing ? now - m->answered_ms < PROBE_LATE_MS : !m->failure.text[0]);
+    await_probe(m);
+    bool answered = !m->probing && !m->failure.text[0];
+    /* an election is over within this time, and sessions wait for it */
+    bool lately = m->answered_ms && now - m->answered_ms < PROBE_LATE_MS;
     pthread_mutex_unlock(&m->lock);
-    return fine;
+    return answered || lately;
+}
+
+/* HAProxy takes 503 for dead, and may then break connections off; with "disable-on-404" it takes
+ * 404 for "nobody new, please", which is what is meant. */
+static unsigned not_ready(const struct http_request *r)
+{
+    return slice_eq(r->query, S("status=404")) ? 404 : 503;
 }
 
 static void show_ready(void *monitor, const struct http_request *r, struct slice body,
@@ -80,11 +115,11 @@ static void show_ready(void *monitor, const struct http_request *r, struct slice
     struct monitor *m = monitor;
 
     if (atomic_load(&m->draining)) {
-        response->status = 503;
+        response->status = not_ready(r);
         response->close = true;
         buf_add_str(&response->body, "draining\n");
     } else if (!store_answers(m)) {
-        response->status = 503;
+        response->status = not_ready(r);
         buf_add_str(&response->body, "the store does not answer\n");
     } else {
         buf_add_str(&response->body, "ready\n");
@@ -286,11 +321,19 @@ struct monitor *monitor_new(struct node *node)
 {
     struct monitor *m = NEW(struct monitor);
     struct http_settings settings = {0};
+    pthread_condattr_t attributes;
 
     m->node = node;
     m->started_ms = clock_wall_ms();
     m->probed_ms = -PROBE_EVERY_MS;
+    m->job.run = probe;
+    if (pool_new("monitor", 1, &m->prober, NULL) < 0)
+        m->prober = NULL;
     pthread_mutex_init(&m->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&m->probed, &attributes);
+    pthread_condattr_destroy(&attributes);
     m->imap = NEW_ARRAY(struct histogram, imap_command_count());
     m->pop3 = NEW_ARRAY(struct histogram, pop3_command_count());
     m->service = http_service_new(&settings, routes, ARRAY_LEN(routes), m);
@@ -302,6 +345,8 @@ void monitor_free(struct monitor *m)
     if (!m)
         return;
     http_service_free(m->service);
+    pool_free(m->prober);
+    pthread_cond_destroy(&m->probed);
     pthread_mutex_destroy(&m->lock);
     free(m->imap);
     free(m->pop3);

@@ -29,7 +29,6 @@ import signal
 import smtplib
 import socket
 import ssl
-import struct
 import subprocess
 import sys
 import tempfile
@@ -37,6 +36,9 @@ import time
 import traceback
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.append(str(ROOT / 'tools'))
+import mongo_wire
+
 BIN = pathlib.Path(os.environ.get('EIDER_BIN', ROOT / 'build' / 'plain' / 'daemons'))
 PASSWORD = 'Correct-Horse-7'
 
@@ -89,23 +91,6 @@ def end_process(process, seconds=15):
 
 # ---- MongoDB ----
 
-def bson(value):
-    """Enough of BSON for three commands."""
-    out = b''
-    for key, v in value.items():
-        name = key.encode() + b'\0'
-        if isinstance(v, str):
-            text = v.encode() + b'\0'
-            out += b'\2' + name + struct.pack('<i', len(text)) + text
-        elif isinstance(v, dict):
-            out += b'\3' + name + bson(v)
-        elif isinstance(v, list):
-            out += b'\4' + name + bson({str(i): x for i, x in enumerate(v)})
-        else:
-            out += b'\x10' + name + struct.pack('<i', v)
-    return struct.pack('<i', len(out) + 5) + out + b'\0'
-
-
 class Mongod:
     """A single-member replica set in a folder of its own."""
 
@@ -122,19 +107,12 @@ class Mongod:
         member = {'_id': 0, 'host': f'127.0.0.1:{self.port}'}
         initiate = {'replSetInitiate': {'_id': 'rs', 'members': [member]}, '$db': 'admin'}
         wait_for(lambda: self.command(initiate), 60, 'mongod answers')
-        wait_for(lambda: b'isWritablePrimary\0\1' in (self.command({'hello': 1, '$db': 'admin'})
-                                                      or b''), 60, 'mongod is primary')
+        wait_for(lambda: (self.command({'hello': 1, '$db': 'admin'}) or {}).get('isWritablePrimary'),
+                 60, 'mongod is primary')
 
     def command(self, document):
-        """The reply's bytes, or None while nobody answers."""
-        body = struct.pack('<iB', 0, 0) + bson(document)
-        try:
-            with socket.create_connection(('127.0.0.1', self.port), 10) as s:
-                s.sendall(struct.pack('<iiii', 16 + len(body), 1, 0, 2013) + body)
-                head = s.recv(4, socket.MSG_WAITALL)
-                return s.recv(struct.unpack('<i', head)[0] - 4, socket.MSG_WAITALL)
-        except OSError:
-            return None
+        """The reply, or None while nobody answers."""
+        return mongo_wire.command(('127.0.0.1', self.port), document)
 
     def uri(self, database):
         return f'mongodb://127.0.0.1:{self.port}/{database}?replicaSet=rs'

@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import subprocess
+import time
 
 from harness import Eider, Shared, check, free_ports, main, wait_for
 
@@ -76,7 +77,13 @@ def test_a_node_is_ready_while_its_store_answers():
         mongod.send_signal(signal.SIGSTOP)
         try:
             wait_for(lambda: eider.get('/readyz') == (503, 'the store does not answer\n'), 60, 'not ready')
+            check(eider.get('/readyz?status=404')[0] == 404, 'in the word that HAProxy has for it')
             check(eider.get('/healthz')[0] == 200, 'but alive')
+            began = time.monotonic()
+            for _ in range(5):
+                eider.get('/readyz')
+                time.sleep(0.5)
+            check(time.monotonic() - began < 15, 'and who asks is not held up by the store')
         finally:
             mongod.send_signal(signal.SIGCONT)
         wait_for(lambda: eider.get('/readyz')[0] == 200, 60, 'ready again')
