@@ -235,10 +235,10 @@ class Cluster:
 
     def part(self, machine):
         """Pulls a machine's cable: nothing gets through any more, and nobody is told."""
-        run('ip', 'link', 'set', self.port_of(machine), 'type', 'bridge_slave', 'state', '0')
+        run('bridge', 'link', 'set', 'dev', self.port_of(machine), 'state', '0')
 
     def join(self, machine):
-        run('ip', 'link', 'set', self.port_of(machine), 'type', 'bridge_slave', 'state', '3')
+        run('bridge', 'link', 'set', 'dev', self.port_of(machine), 'state', '3')
 
     def is_parted(self, machine):
         text = run('ip', '-d', 'link', 'show', self.port_of(machine), check=False)
@@ -333,7 +333,7 @@ class Cluster:
     def primary(self):
         """'mongodN', or None. A primary that is cut off says so of itself for a while longer: the
         newest term counts."""
-        found = [(str(h.get('electionId')), i) for i in (1, 2, 3)
+        found = [(h.get('electionId', b''), i) for i in (1, 2, 3)
                  if (h := self.hello(i)).get('isWritablePrimary')]
         return f'mongod{max(found)[1]}' if found else None
 
