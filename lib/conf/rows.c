@@ -300,7 +300,8 @@ const struct conf_row conf_rows[] = {
     {"limits.login_timeout", CONF_DURATION, AT(limits.login_timeout), "\"60s\"", .min = SECOND,
      .max = HOUR, .reload = true,
      .help = "A client that has not logged in after so long is disconnected; by LMTP and, "
-             "after the login, by submission, one that sends nothing for five times as long. The time for a TLS handshake, too, if it is "
+             "after the login, by submission, one that sends nothing for five times as long. The "
+             "time for a TLS handshake, too, if it is "
              "shorter than 30 seconds."},
     {"limits.write_timeout", CONF_DURATION, AT(limits.write_timeout), "\"5m\"", .min = SECOND,
      .max = HOUR, .help = "A client that takes none of its output for so long is disconnected."},

@@ -83,8 +83,7 @@ static int set_policy(SSL_CTX *ctx, const struct tls_settings *settings, struct 
         return fail(err, "TLS 1.2 ciphers", settings->ciphers);
     if (settings->ciphersuites && SSL_CTX_set_ciphersuites(ctx, settings->ciphersuites) != 1)
         return fail(err, "TLS 1.3 ciphersuites", settings->ciphersuites);
-    return settings->client_authorities ? tls_peer_ask(ctx, settings->client_authorities, err)
-                                        : 0;
+    return settings->client_authorities ? tls_peer_ask(ctx, settings->client_authorities, err) : 0;
 }
 
 static int load_pair(SSL_CTX *ctx, const struct tls_file_pair *pair, struct error *err)

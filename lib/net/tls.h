@@ -85,8 +85,8 @@ void tls_client_free(struct tls_client *client);
  * verified. NULL when memory fails. */
 SSL *tls_client_prepare(struct tls_client *client, const struct tls_target *target);
 
-/* After the handshake: version, cipher, server name, channel bindings; of clients also the addresses
- * of their certificates. */
+/* After the handshake: version, cipher, server name, channel bindings; of clients also the
+ * addresses of their certificates. */
 void tls_fill_peer(SSL *ssl, struct session_peer *peer);
 /* OpenSSL's reason for the last failure on this thread, in its words; empties its queue. */
 void tls_last_error(char *ret, size_t ret_n);
