@@ -249,6 +249,8 @@ static struct session_service *new_imap(struct node *node, const struct conf *c,
     s.search_terms_max = c->limits.search_terms;
     s.append_messages = c->limits.append_messages;
     s.append_memory = c->limits.append_memory;
+    s.message_limit = c->limits.messages;
+    s.save_limit = c->limits.saved_messages;
     s.auth_failures = c->limits.auth_failures;
     s.bad_commands = c->limits.bad_commands;
     s.user_connections = c->limits.user_connections;

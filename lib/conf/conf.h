@@ -150,9 +150,10 @@ struct conf {
         unsigned sequence_set; /* ranges in one set */
         unsigned append_messages;
         uint64_t append_memory;
-        unsigned recipients;   /* of one transaction (LMTP, submission) */
-        unsigned mailboxes;    /* of one account */
-        unsigned mailbox_name; /* bytes of a name */
+        unsigned messages, saved_messages; /* of one IMAP command (RFC 9738); 0: no limit */
+        unsigned recipients;               /* of one transaction (LMTP, submission) */
+        unsigned mailboxes;                /* of one account */
+        unsigned mailbox_name;             /* bytes of a name */
         unsigned mailbox_levels;
         uint64_t metadata_size;    /* octets of an annotation */
         unsigned metadata_entries; /* of one mailbox */

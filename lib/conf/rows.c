@@ -278,6 +278,15 @@ const struct conf_row conf_rows[] = {
      .reload = true,
      .help = "Memory that the messages of one APPEND may take while they wait. Parts of 16 KB and "
              "more take none: they go to the store at once."},
+    {"limits.messages", CONF_UINT, AT(limits.messages), "0", .max = 10000000, .reload = true,
+     .help =
+         "Messages that one command of IMAP works on: FETCH, STORE, SEARCH, MOVE and UID EXPUNGE "
+         "take the newest so many and say how far they came, others refuse more (RFC 9738, "
+         "MESSAGELIMIT). Few clients know it yet, and others would miss messages. 0: no limit."},
+    {"limits.saved_messages", CONF_UINT, AT(limits.saved_messages), "0", .max = 10000000,
+     .reload = true,
+     .help = "Messages that one COPY or APPEND stores; more are refused (RFC 9738, SAVELIMIT). Not "
+             "used together with limits.messages. 0: no limit."},
     {"limits.recipients", CONF_UINT, AT(limits.recipients), "1000", .min = 100, .max = 100000,
      .reload = true,
      .help = "Recipients of one message, by LMTP and by submission. (RFC 5321: 100 at least.)"},

@@ -102,7 +102,10 @@ static int begin_message(struct imap *im, struct command *cmd, const struct arg 
     const struct imap_settings *s = &im->service->settings;
     const struct arg *data = &args[2];
     bool word = data->kind == RULE_WORD, binary = data->binary;
+    int r = imap_limit_check(im, cmd, a->messages.n + 1, true);
 
+    if (r < 0)
+        return r;
     if (a->messages.n >= s->append_messages)
         return imap_no(cmd, "LIMIT", "%u messages can be appended at once", s->append_messages);
     if (a->messages.n && a->memory >= s->append_memory)

@@ -53,6 +53,12 @@ static int copy(struct imap *im, struct command *cmd, enum intent_kind kind)
         return imap_no(cmd, "EXPUNGEISSUED", "Some of the messages are expunged");
     if (!uids.n)
         return 0;
+    if (kind == INTENT_MOVE)
+        imap_limit(im, im->view, cmd, &uids, false);
+    else
+        r = imap_limit_check(im, cmd, imap_count(im->view, &uids), true);
+    if (r < 0)
+        return r;
     intent.uids = uids;
     r = imap_commit(im, cmd, &intent);
     if (r < 0)

@@ -116,6 +116,7 @@ static int begin(struct imap *im, struct command *cmd)
     const struct arg *args = cmd->parsed.args;
     const struct arg *filters = args[0].kind ? &args[0].items[0].items[0] : NULL;
     CLEANUP(search_return_done) struct search_return found = {0};
+    uint64_t messages = 0;
     struct esearch *e;
     struct state *st;
     int r = search_return_read(&found, im, cmd, &args[1]);
@@ -136,7 +137,9 @@ static int begin(struct imap *im, struct command *cmd)
     cmd->context = e;
     cmd->context_free = esearch_free;
     collect(im, e, filters);
-    return 0;
+    for (size_t i = 0; i < e->boxes.n; i++)
+        messages += e->boxes.items[i]->sum.exists;
+    return imap_limit_check(im, cmd, messages, false);
 }
 
 /* --- one mailbox -------------------------------------------------------------------------------

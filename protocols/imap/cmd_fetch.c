@@ -322,7 +322,12 @@ static int begin(struct imap *im, struct command *cmd)
     if (r == 0)
         r = imap_resolve_set(im, cmd, &cmd->parsed.args[0], &f->uids);
     if (r == 0 && f->part_of)
+        r = imap_limit_check(im, cmd,
+                             (uint64_t)f->part_of->range.last - f->part_of->range.first + 1, false);
+    if (r == 0 && f->part_of)
         cut_to_part(im, f);
+    else if (r == 0)
+        imap_limit(im, im->view, cmd, &f->uids, false);
     return r;
 }
 

@@ -12,6 +12,7 @@
 struct search {
     struct search_run run;
     struct search_return found;
+    struct uidset scope; /* where it is limited (RFC 9738) */
     struct command *cmd;
 };
 
@@ -21,6 +22,7 @@ static void search_free(void *context)
 
     search_run_done(&s->run);
     search_return_done(&s->found);
+    uidset_done(&s->scope);
     free(s);
 }
 
@@ -29,6 +31,14 @@ static void hit(void *ctx, uint32_t seq, const struct message *m)
     struct search *s = ctx;
 
     search_return_add(&s->found, s->cmd, seq, m->uid, m->modseq);
+}
+
+/* RFC 9738: of the messages that it would look at, only the highest. */
+static void limit(struct imap *im, struct command *cmd, struct search *s)
+{
+    s->scope = search_run_scope(&s->run);
+    imap_limit(im, im->view, cmd, &s->scope, false);
+    s->run.only = &s->scope;
 }
 
 static int begin(struct imap *im, struct command *cmd)
@@ -51,6 +61,8 @@ static int begin(struct imap *im, struct command *cmd)
         r = context_check(im, cmd, &s->found);
     if (r == 0)
         r = search_run_begin(&s->run, im, im->view, cmd, charset, &args[2]);
+    if (r == 0 && im->service->settings.message_limit)
+        limit(im, cmd, s);
     return r;
 }
 

@@ -137,6 +137,7 @@ int cmd_store(struct imap *im, struct command *cmd)
         imap_enable_condstore(im);
     if (!uids.n)
         return 0;
+    imap_limit(im, im->view, cmd, &uids, false);
     intent.uids = uids;
     r = imap_commit(im, cmd, &intent);
     return r < 0 ? r : stored(im, cmd, &intent, args[2].word & STORE_SILENT);
@@ -159,6 +160,9 @@ int cmd_expunge(struct imap *im, struct command *cmd)
         uidset_add_range(&uids, 1, UINT32_MAX);
     if (r < 0 || !uids.n)
         return r;
+    /* EXPUNGE itself is not limited: nothing could be said of what it leaves */
+    if (cmd->row->flags & CMD_UID)
+        imap_limit(im, im->view, cmd, &uids, true);
     intent.uids = uids;
     return imap_commit(im, cmd, &intent);
 }

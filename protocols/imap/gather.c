@@ -3,13 +3,27 @@
 
 #include "lib/base/clock.h"
 
+/* RFC 9738: an order, or threads, of a part would be misleading. */
+static int check_limit(const struct gather *g, struct imap *im, struct command *cmd)
+{
+    CLEANUP(uidset_done) struct uidset scope = {0};
+
+    if (!im->service->settings.message_limit)
+        return 0;
+    scope = search_run_scope(&g->run);
+    return imap_limit_check(im, cmd, scope.n ? imap_count(im->view, &scope) : 0, false);
+}
+
 int gather_begin(struct gather *g, struct imap *im, struct command *cmd, struct slice charset,
                  const struct arg *keys, bool wants_keys)
 {
+    int r;
+
     g->wants_keys = wants_keys;
     if (wants_keys)
         g->keys = sortkeys_open(im->account, im->mailbox);
-    return search_run_begin(&g->run, im, im->view, cmd, charset, keys);
+    r = search_run_begin(&g->run, im, im->view, cmd, charset, keys);
+    return r == 0 ? check_limit(g, im, cmd) : r;
 }
 
 void gather_done(struct gather *g)

@@ -34,6 +34,9 @@ struct imap_settings {
     unsigned set_max;          /* ranges in one sequence set */
     unsigned search_terms_max; /* keys in one SEARCH */
     unsigned append_messages;  /* in one APPEND (RFC 3502) */
+    /* RFC 9738: messages that one command works on, and that one command stores; 0: no limit. Both
+     * are told to clients; with the first the second is not used. */
+    unsigned message_limit, save_limit;
     size_t append_memory;      /* bytes that these may hold here until all are in */
     unsigned auth_failures;    /* then BYE */
     unsigned bad_commands;     /* in a row, then BYE */

@@ -104,6 +104,7 @@ struct command {
     const char *status;   /* NULL: OK or what the table says; "BAD" */
     const char *code; /* response code without brackets; NULL: what the table says. The arena's */
     const char *text; /* of an OK; NULL: "Done" */
+    uint32_t limited; /* RFC 9738: the lowest uid that was worked on; 0: all were */
     void *context;    /* the handler's; freed by context_free */
     void (*context_free)(void *context);
     /* PHASE_LITERAL: bytes of the literal, and what follows it. Same results as run; a failure
@@ -244,6 +245,16 @@ int imap_resolve_set(struct imap *im, struct command *cmd, const struct arg *set
 int imap_commit(struct imap *im, struct command *cmd, struct intent *intent) MUST_USE;
 /* Takes the uids below off a set. */
 void imap_drop_below(struct uidset *uids, uint32_t uid);
+/* Messages in view whose uids are in the set; they are loaded. */
+uint64_t imap_count(const struct view *view, const struct uidset *uids);
+/* RFC 9738: leaves of uids in view, loaded, as many as a command may work on, the highest ones, and
+ * notes in cmd what the tagged line has to say. only_deleted: the others do not count. */
+void imap_limit(const struct imap *im, struct view *view, struct command *cmd, struct uidset *uids,
+                bool only_deleted);
+/* NO for a command that cannot be done in part, if it is about more messages than it may be. saves:
+ * it puts them into a mailbox. */
+int imap_limit_check(const struct imap *im, struct command *cmd, uint64_t messages,
+                     bool saves) MUST_USE;
 /* Are messages in the set that are expunged, but not yet for this client? */
 bool imap_any_gone(const struct imap *im, const struct uidset *uids);
 

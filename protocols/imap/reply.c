@@ -151,6 +151,11 @@ void imap_write_capabilities(const struct imap *im, struct buf *out)
     for (size_t i = 0; i < imap_commands_n; i++)
         if (imap_commands[i].capability)
             buf_printf(out, " %s", imap_commands[i].capability);
+    /* RFC 9738 */
+    if (im->service->settings.message_limit)
+        buf_printf(out, " MESSAGELIMIT=%u", im->service->settings.message_limit);
+    else if (im->service->settings.save_limit)
+        buf_printf(out, " SAVELIMIT=%u", im->service->settings.save_limit);
     /* RFC 7889 section 3: the same for all mailboxes; after the login it is the account's */
     buf_printf(out, " APPENDLIMIT=%" PRIu64, imap_message_max(im));
 }

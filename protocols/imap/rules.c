@@ -524,6 +524,7 @@ static const struct rule search_atom[] = {{RULE_ATOM, 0, NULL, "a keyword"}, {RU
 static const struct rule search_date[] = {{RULE_DATE}, {RULE_END}};
 /* RFC 9051 section 9: LARGER and SMALLER take a number64 */
 static const struct rule search_number[] = {{RULE_NUMBER64}, {RULE_END}};
+static const struct rule search_uid[] = {{RULE_NUMBER, 0, NULL, "a UID"}, {RULE_END}};
 static const struct rule search_interval[] = {{RULE_NUMBER, 0, NULL, "seconds"}, {RULE_END}};
 
 static const struct rule search_id[] = {{RULE_ASTRING, 0, NULL, "an object id"}, {RULE_END}};
@@ -578,6 +579,8 @@ static const struct word search_words[] = {
     {"THREADID", SEARCH_THREADID, search_id},
     {"TO", SEARCH_TO, search_string},
     {"UID", SEARCH_UID, imap_rules_set},
+    {"UIDAFTER", SEARCH_UIDAFTER, search_uid}, /* RFC 9738 */
+    {"UIDBEFORE", SEARCH_UIDBEFORE, search_uid},
     {"UNANSWERED", IS_NOT(FLAG_ANSWERED)},
     {"UNDELETED", IS_NOT(FLAG_DELETED)},
     {"UNDRAFT", IS_NOT(FLAG_DRAFT)},

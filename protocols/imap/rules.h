@@ -240,6 +240,8 @@ enum search_word {
     SEARCH_SAVEDATESUPPORTED,
     SEARCH_EMAILID, /* RFC 8474 */
     SEARCH_THREADID,
+    SEARCH_UIDAFTER, /* RFC 9738 */
+    SEARCH_UIDBEFORE,
 };
 
 /* RETURN options of SEARCH and SORT, as bits (RFC 4731, RFC 5182, RFC 9394). */

@@ -37,33 +37,32 @@ void search_run_done(struct search_run *s)
     search_tree_done(&s->tree);
 }
 
-/* The uids still to be looked at, narrowed by the first set that the program has at its top. */
-static struct uidset rest_of_program(const struct search_run *s)
+static void narrow(struct uidset *set, const struct uidset *to)
+{
+    struct uidset both = uidset_and(set, to);
+
+    uidset_done(set);
+    *set = both;
+}
+
+/* The uids still to be looked at, narrowed by the sets that the program has at its top. */
+static struct uidset rest_of(const struct search_run *s)
 {
     const struct search_node *root = s->tree.root;
     struct uidset rest = {0};
 
-    for (size_t i = 0; i < root->n; i++) {
-        const struct uidset *set = &root->children[i]->uids;
-
-        if (root->children[i]->op != SEARCH_UID)
-            continue;
-        for (size_t k = uidset_search(set, s->next_uid); k < set->n; k++)
-            uidset_add_range(&rest, MAX(set->items[k].first, s->next_uid), set->items[k].last);
-        return rest;
-    }
     uidset_add_range(&rest, s->next_uid, UINT32_MAX);
+    if (s->only)
+        narrow(&rest, s->only);
+    for (size_t i = 0; i < root->n; i++)
+        if (root->children[i]->op == SEARCH_UID)
+            narrow(&rest, &root->children[i]->uids);
     return rest;
 }
 
-static struct uidset rest_of(const struct search_run *s)
+struct uidset search_run_scope(const struct search_run *s)
 {
-    CLEANUP(uidset_done) struct uidset all = {0};
-
-    if (!s->only)
-        return rest_of_program(s);
-    all = rest_of_program(s);
-    return uidset_and(&all, s->only);
+    return rest_of(s);
 }
 
 /* True: the message waits in the batch (also one that matches, behind others that wait). */

@@ -47,5 +47,8 @@ void search_run_again(struct search_run *s, struct view *view, struct search_tre
 int search_run_step(struct search_run *s, struct imap *im, struct command *cmd, int64_t until,
                     search_hit *hit, void *ctx) MUST_USE;
 void search_run_done(struct search_run *s);
+/* The uids that it is about to look at, as far as sets at the top of the program say; the caller's.
+ */
+struct uidset search_run_scope(const struct search_run *s);
 /* What an OK says where messages were left out. */
 void search_run_text(const struct search_run *s, struct command *cmd);

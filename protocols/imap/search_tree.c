@@ -111,6 +111,21 @@ static int compile_set(struct compiler *c, struct search_node *node, const struc
     return imap_resolve_in(c->im, c->view, c->cmd, set, by_uid, &node->uids);
 }
 
+/* RFC 9738: UIDs above one, or below it */
+static int compile_border(struct compiler *c, struct search_node *node, uint32_t uid)
+{
+    bool after = node->op == SEARCH_UIDAFTER;
+
+    if (uid == 0)
+        return imap_bad(c->cmd, "A UID is at least 1");
+    node->op = SEARCH_UID;
+    if (after && uid < UINT32_MAX)
+        uidset_add_range(&node->uids, uid + 1, UINT32_MAX);
+    if (!after && uid > 1)
+        uidset_add_range(&node->uids, 1, uid - 1);
+    return 0;
+}
+
 /* RFC 5032 section 3: an nz-number of seconds before now */
 static int compile_interval(struct compiler *c, struct search_node *node, const struct arg *arg)
 {
@@ -169,6 +184,9 @@ static int compile_word(struct compiler *c, struct search_node *node, const stru
         return 0;
     case SEARCH_UID:
         return compile_set(c, node, &arg->items[0], true);
+    case SEARCH_UIDAFTER:
+    case SEARCH_UIDBEFORE:
+        return compile_border(c, node, (uint32_t)arg->items[0].number);
     case SEARCH_NOT:
     case SEARCH_OR:
         return compile_children(c, node, arg->items, arg->n);

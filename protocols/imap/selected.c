@@ -279,6 +279,58 @@ void imap_drop_below(struct uidset *uids, uint32_t uid)
     *uids = rest;
 }
 
+static uint64_t count_in_view(const struct view *v, const struct uidset *uids, bool only_deleted,
+                              uint64_t skip, uint32_t *ret_uid)
+{
+    struct message m;
+    uint64_t n = 0;
+    uint32_t seq;
+
+    for (struct view_iter i = view_each(v, uids); view_next(&i, &seq, &m, NULL);) {
+        if (only_deleted && !(m.flags && m.flags->system & FLAG_DELETED))
+            continue;
+        if (n++ == skip)
+            *ret_uid = m.uid;
+    }
+    return n;
+}
+
+uint64_t imap_count(const struct view *view, const struct uidset *uids)
+{
+    uint32_t unused;
+
+    return count_in_view(view, uids, false, UINT64_MAX, &unused);
+}
+
+void imap_limit(const struct imap *im, struct view *view, struct command *cmd, struct uidset *uids,
+                bool only_deleted)
+{
+    unsigned max = im->service->settings.message_limit;
+    uint32_t lowest = 0;
+    uint64_t n;
+
+    /* what is sent unasked is no command, and has no tag */
+    if (!max || !uids->n || !cmd->parsed.tag[0])
+        return;
+    n = count_in_view(view, uids, only_deleted, UINT64_MAX, &lowest);
+    if (n <= max)
+        return;
+    count_in_view(view, uids, only_deleted, n - max, &lowest);
+    imap_drop_below(uids, lowest);
+    cmd->limited = lowest;
+}
+
+int imap_limit_check(const struct imap *im, struct command *cmd, uint64_t messages, bool saves)
+{
+    const struct imap_settings *s = &im->service->settings;
+    unsigned max = s->message_limit ? s->message_limit : saves ? s->save_limit : 0;
+
+    if (!max || messages <= max)
+        return 0;
+    return imap_no(cmd, arena_printf(&cmd->arena, "MESSAGELIMIT %u", max),
+                   "That is about more than %u messages", max);
+}
+
 bool imap_any_gone(const struct imap *im, const struct uidset *uids)
 {
     struct message m;

@@ -252,6 +252,23 @@ static void say_modseq(struct imap *im)
     im->modseq_told = false;
 }
 
+/* RFC 9738: how far a command came; where its OK has a code already, in a line before it. */
+static void say_limit(struct imap *im)
+{
+    struct command *cmd = &im->cmd;
+    const char *code;
+
+    if (!cmd->limited || cmd->result < 0)
+        return;
+    code = arena_printf(&cmd->arena, "MESSAGELIMIT %u %u", im->service->settings.message_limit,
+                        cmd->limited);
+    if (cmd->code)
+        buf_printf(&im->s.out, "* NO [%s] Not all of them\r\n", code);
+    else
+        cmd->code = code;
+    cmd->text = cmd->text ? cmd->text : "Not all of them";
+}
+
 static void answer(struct imap *im)
 {
     /* a NOOP without a mailbox asks for what else is new */
@@ -260,6 +277,7 @@ static void answer(struct imap *im)
     if (im->cmd.next != PHASE_CLOSED)
         imap_notify_tell(im);
     say_modseq(im);
+    say_limit(im);
     imap_reply(im, &im->cmd, im->cmd.result);
     end_command(im);
 }

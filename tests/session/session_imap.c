@@ -118,6 +118,10 @@ static bool limit(struct imap_world *w, struct slice name, struct slice value)
         s->progress_ms = (int64_t)n;
     else if (slice_eq(name, S("append-messages")))
         s->append_messages = (unsigned)n;
+    else if (slice_eq(name, S("messages")))
+        s->message_limit = (unsigned)n;
+    else if (slice_eq(name, S("saved-messages")))
+        s->save_limit = (unsigned)n;
     else if (slice_eq(name, S("append-memory")))
         s->append_memory = (size_t)n;
     else
