@@ -147,6 +147,42 @@ def test_synchronise(store):
             check(talk.ask('UNSELECT')[0].startswith('OK'), 'UNSELECT')
 
 
+def test_notifications(store):
+    """RFC 5465 and RFC 5267: what happens is told while no command is in progress."""
+    with Eider(store) as eider:
+        anna = eider.account('anna@example.org')
+        with Talk(eider, anna) as talk, Talk(eider, anna) as other:
+            fill(talk)
+            said = talk.ask('NOTIFY SET STATUS (selected (MessageNew (UID BODY.PEEK[]) MessageExpunge '
+                            'FlagChange)) (personal (MessageNew MessageExpunge MailboxName))')[1]
+            check(any(b'STATUS "Archive" (MESSAGES 0' in line for line in said), f'{said}')
+            check(talk.one('UID SEARCH RETURN (UPDATE COUNT) FLAGGED', rb'\* ESEARCH').endswith(
+                b'COUNT 0'), 'nothing is flagged')
+            other.ask('SELECT INBOX')
+            other.ask(r'UID STORE 2 +FLAGS.SILENT (\Flagged)')
+            check(talk.read_answer() == rb'* 2 FETCH (UID 2 FLAGS (\Flagged))', 'FlagChange')
+            check(talk.read_answer().endswith(b' UID ADDTO (0 2)'), 'CONTEXT=SEARCH')
+            other.ask('UID COPY 2 Archive')
+            check(talk.read_answer().startswith(b'* STATUS "Archive" (MESSAGES 1 UIDNEXT 2 '), 'STATUS')
+            other.ask('CREATE Lists')
+            check(talk.read_answer().endswith(b'"/" "Lists"'), 'MailboxName')
+            large = b'Subject: large\r\n\r\n' + (b'z' * 70 + b'\r\n') * 5000
+            eider.deliver(anna.login, large)
+            check(talk.read_answer() == b'* 6 EXISTS', 'a delivery')
+            line = talk.read_answer()
+            check(line.startswith(b'* 6 FETCH (UID 6 BODY[] {') and line.endswith(large + b')'), 'all of it')
+            other.ask(r'UID STORE 2 +FLAGS.SILENT (\Deleted)')
+            check(b'FETCH (UID 2' in talk.read_answer(), 'FlagChange')
+            other.ask('EXPUNGE')
+            check(talk.read_answer().endswith(b' UID REMOVEFROM (0 2)'), 'before the EXPUNGE')
+            check(talk.read_answer() == b'* 2 EXPUNGE', 'MessageExpunge')
+            found = talk.ask('ESEARCH IN (personal) RETURN (COUNT) ALL')[1]
+            check(sorted(re.search(rb'MAILBOX (\S+) .* COUNT (\d+)', line).groups() for line in found) ==
+                  [(b'"Archive"', b'1'), (b'"INBOX"', b'5')], f'MULTISEARCH: {found}')
+            check(talk.one('UIDBATCHES 500', rb'\* UIDBATCHES').endswith(b' 6:1'), 'UIDBATCHES')
+            talk.ask('NOTIFY NONE')
+
+
 def test_mailboxes(store):
     with Eider(store) as eider, Talk(eider, eider.account('anna@example.org')) as talk:
         fill(talk, 2)
