@@ -175,7 +175,7 @@ void account_check(struct account *a)
     check = NEW(struct check_job);
     check->job.run = check_now;
     check->account = account_ref(a);
-    mail_submit(a->mail, &check->job);
+    mail_submit_chore(a->mail, &check->job);
 }
 
 /* On the bus thread. seq 0: hints were lost. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* struct mail: one node. What it owns is made and ended here, in one order:
  *
- *   content, jobs (pool), committer (2 threads), poller (1 thread); ended the other way round.
+ *   content, jobs and chores (pools), committer, poller (threads); ended the other way round.
  *
  * The poller keeps time: it gives up what has waited too long (committer_tick) and compares
  * accounts that somebody holds with the store: when the store's pulse says that another process
@@ -23,8 +23,9 @@
 #include "lib/mail/sortkeys.h"
 #include "lib/mail/textindex_impl.h"
 
-#define JOB_THREADS 6
-#define TICK_MS     100
+#define JOB_THREADS   6
+#define CHORE_THREADS 4
+#define TICK_MS       100
 
 void mail_settings_default(struct mail_settings *settings)
 {
@@ -117,12 +118,22 @@ void mail_set_broken(struct mail *mail, uint64_t rules)
 
 /* --- background work ------------------------------------------------------------------------- */
 
-void mail_submit(struct mail *mail, struct pool_job *job)
+static void submit(struct mail *mail, struct pool *pool, struct pool_job *job)
 {
-    if (mail->jobs)
-        pool_submit(mail->jobs, job);
+    if (pool)
+        pool_submit(pool, job);
     else
         STAILQ_INSERT_TAIL(&mail->todo, job, link);
+}
+
+void mail_submit(struct mail *mail, struct pool_job *job)
+{
+    submit(mail, mail->jobs, job);
+}
+
+void mail_submit_chore(struct mail *mail, struct pool_job *job)
+{
+    submit(mail, mail->chores, job);
 }
 
 bool mail_step(struct mail *mail)
@@ -205,7 +216,7 @@ static void refresh_clock(struct mail *mail)
     if (atomic_exchange(&mail->asking_time, true))
         return;
     mail->time_job.run = ask_time;
-    mail_submit(mail, &mail->time_job);
+    mail_submit_chore(mail, &mail->time_job);
 }
 
 static void *poller_main(void *arg)
@@ -280,9 +291,9 @@ void mail_free(struct mail *mail)
         return;
     committer_stop(mail->committer);
     stop_poller(mail);
-    if (mail->jobs)
-        pool_free(mail->jobs);
-    mail->jobs = NULL;
+    pool_free(mail->jobs); /* what runs to the end may submit more, so NULL comes after it */
+    pool_free(mail->chores);
+    mail->jobs = mail->chores = NULL;
     while (mail_step(mail))
         ;
     account_free_all(mail);
@@ -305,6 +316,8 @@ int mail_new(struct store *store, struct bus *bus, const struct mail_settings *s
     int64_t now = 0;
     int r = pool_new("mail-jobs", JOB_THREADS, &mail->jobs, err);
 
+    if (r == 0)
+        r = pool_new("mail-chore", CHORE_THREADS, &mail->chores, err);
     if (store_time(store, &now, NULL) == 0)
         mail_heard(mail, now);
     if (r == 0)

@@ -167,10 +167,22 @@ static void lost(struct turn *t)
     turn_requeue(t, 0);
 }
 
+/* Where there is much to settle, turns come late to it: they get one round, and a next one only if
+ * they have not waited twice their time. */
+static int64_t settle_until(const struct turn *t)
+{
+    int64_t wait = t->account->mail->settings.commit_wait_ms, last = 0;
+    const struct pending *p;
+
+    STAILQ_FOREACH (p, &t->pendings, link)
+        last = MAX(last, p->deadline_ms);
+    return MIN(clock_mono_ms(), last) + wait;
+}
+
 void turn_settle(struct turn *t)
 {
     struct mail *mail = t->account->mail;
-    int64_t until = clock_mono_ms() + mail->settings.commit_wait_ms;
+    int64_t until = settle_until(t);
     enum verdict v = OPEN;
     int64_t time = 0;
 

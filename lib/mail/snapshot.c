@@ -421,7 +421,7 @@ void snapshot_wanted(struct account *a, uint64_t seq)
     save = NEW(struct save_job);
     save->job.run = save_in_background;
     save->account = account_ref(a);
-    mail_submit(a->mail, &save->job);
+    mail_submit_chore(a->mail, &save->job);
 }
 
 /* --- trimming -------------------------------------------------------------------------------- */

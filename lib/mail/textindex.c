@@ -470,5 +470,5 @@ void textindex_wanted(struct account *a)
     u = NEW(struct update_job);
     u->job.run = update_in_background;
     u->account = account_ref(a);
-    mail_submit(a->mail, &u->job);
+    mail_submit_chore(a->mail, &u->job);
 }
