@@ -273,6 +273,7 @@ Test(snapshot_format, summaries_leave_room_for_the_rest_of_a_manifest)
     static struct slice words[1024];
     const struct flagset *sets[16];
     struct shelf shelf = {0};
+    struct message m;
     struct state *st;
     struct world w;
 
@@ -285,20 +286,21 @@ Test(snapshot_format, summaries_leave_room_for_the_rest_of_a_manifest)
         sets[i] = flagsets_intern(w.st->flagsets, 0, words + i * 64, 64);
     for (uint32_t i = 0; i < 200 * SEGMENT_MESSAGES; i++) {
         struct mailbox *box = state_own_mailbox(w.st, w.st->mailboxes[0]->id);
-        struct message m = {
+        struct message new = {
             .uid = i + 1, .modseq = w.st->seq, .id = ((uint64_t)w.t_ms << 16) + i, .size = 1};
 
-        m.flags = sets[i % ARRAY_LEN(sets)];
+        new.flags = sets[i % ARRAY_LEN(sets)];
         if (i % SEGMENT_MESSAGES == 0)
             mailbox_add_segment(box, segment_new());
-        segment_append(box->segments[box->n_segments - 1], &m);
+        segment_append(box->segments[box->n_segments - 1], &new);
         box->sum.exists++;
-        box->sum.uidnext = m.uid + 1;
+        box->sum.uidnext = new.uid + 1;
     }
     save(&shelf, &w.st, 1);
     st = state_from_manifest(shelf.manifest);
-    load_all(&shelf, st);
-    check_same_dump(st, w.st, "from a snapshot");
+    cr_assert_eq(flagsets_keywords_count(st->flagsets), ARRAY_LEN(words));
+    load(&shelf, st->mailboxes[0], 1, 1);
+    cr_assert(mailbox_find(st->mailboxes[0], 1, &m) && m.flags->n_keywords == 64);
     state_unref(st);
     shelf_done(&shelf);
     world_done(&w);
