@@ -4,17 +4,36 @@
  * copied is never all, and SQLite starts the WAL over only when all is copied and nobody reads
  * from it. So, when it is large, the thread takes a turn like a writer: what is left is little by
  * then, nothing is added, and new readers need the file alone. Readers that are still at an old
- * state are waited for, but briefly; then the next try comes a second later. */
+ * state are waited for, but briefly; then the next try comes a second later.
+ *
+ * The thread also keeps room ahead of the writer in a WAL that still grows: zeros, on disk. A
+ * commit that makes a file longer has the file system write its journal too; one that writes over
+ * what is there was measured to take two thirds of the time. SQLite ends reading a WAL at the first
+ * frame whose salt and checksum are not right, and zeros are not. They are written in a write
+ * transaction, so that nobody, whatever program, appends meanwhile. */
+#include <limits.h>
 #include <time.h>
 
 #include "lib/base/clock.h"
+#include "lib/base/mem.h"
 #include "lib/store/sqlite_impl.h"
 
 #define CHECKPOINT_FRAMES                                                                          \
     16384 /* 64 MiB: a shorter WAL writes hot pages into the file too often                        \
            */
-#define IDLE_MS    1000
-#define READERS_MS 100 /* writers stand still as long as that, at most, for one try */
+#define FRAME_BYTES (24 + 4096)
+#define ROOM_FROM   64   /* frames: who commits but little needs no room */
+#define ROOM_LOW    512  /* frames of room at which there is to be more */
+#define ROOM_STEP   1024 /* frames of it at a time */
+#define IDLE_MS     1000
+#define READERS_MS  100 /* writers stand still as long as that, at most, for one try */
+
+/* Not for a WAL that is about to start over. */
+static bool wants_room(const struct sqlite *q, int frames)
+{
+    return frames >= ROOM_FROM && frames < CHECKPOINT_FRAMES &&
+           frames + ROOM_LOW > atomic_load(&q->room);
+}
 
 static int on_commit(void *arg, sqlite3 *db, const char *name, int frames)
 {
@@ -22,7 +41,7 @@ static int on_commit(void *arg, sqlite3 *db, const char *name, int frames)
     int before = atomic_exchange(&q->frames, frames);
 
     (void)db, (void)name;
-    if (before < CHECKPOINT_FRAMES && frames >= CHECKPOINT_FRAMES) {
+    if ((before < CHECKPOINT_FRAMES && frames >= CHECKPOINT_FRAMES) || wants_room(q, frames)) {
         pthread_mutex_lock(&q->lock);
         pthread_cond_signal(&q->wake);
         pthread_mutex_unlock(&q->lock);
@@ -49,6 +68,57 @@ static void finish(struct sqlite *q)
     sq_turn_give(q->checkpointer_fd);
 }
 
+/* --- room --- */
+
+static sqlite3_file *wal_file(struct sq_conn *c)
+{
+    sqlite3_file *file = NULL;
+
+    if (sqlite3_file_control(c->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &file) != SQLITE_OK)
+        return NULL;
+    return file && file->pMethods ? file : NULL;
+}
+
+static int add_zeros(sqlite3_file *file, sqlite3_int64 *size)
+{
+    static const uint8_t zeros[65536];
+    sqlite3_int64 end;
+    int rc = file->pMethods->xFileSize(file, size);
+
+    end = *size + (sqlite3_int64)ROOM_STEP * FRAME_BYTES;
+    while (rc == SQLITE_OK && *size < end) {
+        int n = (int)MIN(end - *size, (sqlite3_int64)sizeof zeros);
+
+        rc = file->pMethods->xWrite(file, zeros, n, *size);
+        *size += n;
+    }
+    return rc;
+}
+
+/* If it fails (a full disk), the WAL grows by itself; what was added is room all the same. */
+static void make_room(struct sqlite *q)
+{
+    struct sq_conn *c = q->checkpointer;
+    sqlite3_file *file = NULL;
+    sqlite3_int64 size = 0;
+    int rc = SQLITE_BUSY;
+
+    if (sq_turn_take(q->checkpointer_fd) < 0)
+        return;
+    if (sq_run(c, SQ_BEGIN) == SQLITE_OK) {
+        file = wal_file(c);
+        rc = file ? add_zeros(file, &size) : SQLITE_ERROR;
+        if (sq_run(c, SQ_ROLLBACK) != SQLITE_OK)
+            rc = SQLITE_ERROR;
+    }
+    sq_turn_give(q->checkpointer_fd);
+    if (rc == SQLITE_OK)
+        rc = file->pMethods->xSync(file, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY);
+    atomic_store(&q->room, rc == SQLITE_OK ? (int)(size / FRAME_BYTES) : INT_MAX);
+}
+
+/* --- the thread --- */
+
 /* What there is to do: 0 after a signal or a second. */
 static bool wait_for_frames(struct sqlite *q, int *ret_frames, int *seen)
 {
@@ -73,6 +143,8 @@ static void *checkpointer_main(void *arg)
     int frames, seen;
 
     while (wait_for_frames(q, &frames, &seen)) {
+        if (wants_room(q, frames))
+            make_room(q);
         if (frames >= CHECKPOINT_FRAMES) {
             (void)copy(q, SQLITE_CHECKPOINT_PASSIVE);
             (void)copy(q, SQLITE_CHECKPOINT_PASSIVE); /* what came meanwhile: little */

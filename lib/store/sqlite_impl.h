@@ -70,6 +70,7 @@ struct sqlite {
     pthread_t checkpointer_thread;
     pthread_cond_t wake;
     _Atomic int frames; /* in the WAL after the last commit, or 0 when all were copied */
+    _Atomic int room;   /* frames that its file has room for, as far as is known */
 
     /* Closing; under `lock`. A thread that waits for its turn cannot be called back: if it comes
      * too late, close has gone on (`abandoned`), and the last thread out frees all this. */

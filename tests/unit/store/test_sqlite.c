@@ -493,6 +493,41 @@ Test(sqlite, the_wal_stays_bounded_while_others_read)
     store_close(s);
 }
 
+/* What a power cut leaves: the files as they are, here behind a process that goes on. */
+static void copy_files(const char *to)
+{
+    CLEANUP_FREE char *command =
+        mem_printf("mkdir '%s' && cp '%s' '%s-wal' '%s/'", to, path, path, to);
+
+    cr_assert_eq(system(command), 0);
+}
+
+Test(sqlite, a_wal_with_room_at_its_end_is_read_to_its_last_commit)
+{
+    struct store *s = open_store();
+    CLEANUP_FREE char *wal = mem_printf("%s-wal", path);
+    CLEANUP_FREE char *copy = mem_printf("%s/copy", folder);
+    int64_t end = clock_mono_ms() + 30000;
+    struct stat st = {0};
+    uint64_t n = 0;
+
+    for (; st.st_size < 4 << 20; n++) { /* that is room: what is written so far is far less */
+        cr_assert_eq(insert(s, n, S("x")), 0);
+        cr_assert_eq(stat(wal, &st), 0);
+        cr_assert(clock_mono_ms() < end, "no room after %llu commits", (unsigned long long)n);
+    }
+    for (uint64_t more = n + 50; n < more; n++)
+        cr_assert_eq(insert(s, n, S("x")), 0);
+    copy_files(copy);
+    store_close(s);
+    snprintf(uri, sizeof uri, "sqlite:%s/store.db", copy);
+    s = open_store();
+    for (uint64_t i = 0; i < n; i++)
+        cr_assert(there(s, i), "%llu of %llu", (unsigned long long)i, (unsigned long long)n);
+    cr_assert_eq(insert(s, n, S("x")), 0);
+    store_close(s);
+}
+
 Test(sqlite, the_pulse_differs_after_another_process_has_written)
 {
     struct store *s = open_store(), *other = open_store();
