@@ -8,7 +8,7 @@
 
 /* What a client may send before it has logged in: a SASL response of SASL_RESPONSE_MAX bytes in
  * base64 fits, and nothing that would cost memory. */
-#define BEFORE_LOGIN_COMMAND 8192
+#define BEFORE_LOGIN_COMMAND 12352
 #define BEFORE_LOGIN_LITERAL 2048
 
 void imap_settings_default(struct imap_settings *settings)

@@ -7,7 +7,8 @@
 
 /* RFC 2449 section 4 says 255 octets; SASL responses (RFC 5034 section 4) may have 12288 in base64,
  * ours are SASL_RESPONSE_MAX raw octets at most. */
-#define POP3_LINE_MAX 8192
+/* RFC 5034 section 4: a response in base64 has up to 12288 octets; one may stand behind AUTH. */
+#define POP3_LINE_MAX 12352
 #define POP3_ARGS_MAX 2
 
 struct pop3_line {

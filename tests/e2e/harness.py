@@ -155,7 +155,8 @@ class Eider:
     (STLS), pop3s_port, submit_port (STARTTLS), submits_port, lmtp_port, lmtp_path (UNIX
     socket), folder, config (the file), log_path. `settings` is text put behind the configuration;
     plaintext logins without TLS are allowed unless plaintext=False. `uri` shares a store with
-    another Eider: Eider('mongodb', uri=first.uri), or for SQLite with folder=first.folder."""
+    another Eider: Eider('mongodb', uri=first.uri), or for SQLite with folder=first.folder. `auth` is
+    text put into the group of that name."""
 
     def __new__(cls, store='sqlite', *_, **__):
         if cls is Eider and store == 'nodes':
@@ -164,8 +165,9 @@ class Eider:
         return super().__new__(cls)
 
     def __init__(self, store='sqlite', settings='', plaintext=True, uri=None, folder=None,
-                 start=True):
+                 start=True, auth=''):
         self.own_folder = folder is None
+        self.auth = auth
         self.folder = folder or tempfile.mkdtemp(prefix='eider-e2e-')
         self.imap_port, self.imaps_port, self.lmtp_port, self.pop3_port, self.pop3s_port, self.submit_port, self.submits_port = free_ports(7)
         name = f'{random.getrandbits(48):x}'
@@ -203,7 +205,8 @@ listeners = (
        max_per_address = 0; }},
     {{ protocol = "lmtp"; path = "{self.lmtp_path}"; }} );
 auth = {{ plaintext_without_tls = {"true" if plaintext else "false"};
-    argon2_memory = "1M"; argon2_passes = 1; scram_iterations = 4096; }};
+    argon2_memory = "1M"; argon2_passes = 1; scram_iterations = 4096; scram_sha1_iterations = 4096;
+    {self.auth} }};
 {settings}
 '''
 
