@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "daemons/node.h"
+#include "daemons/sending.h"
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
 #include "lib/base/pool.h"
@@ -292,6 +293,31 @@ static void tell_bus(const struct node *node, struct buf *out)
     counter(out, "eider_bus_lost_total", c.lost, "Connections to Redis that broke or failed.");
 }
 
+static void tell_queue(const struct node *node, struct buf *out)
+{
+    struct runner_counters c;
+
+    if (!node->sending)
+        return;
+    c = sending_runner_counters(node->sending);
+    gauge(out, "eider_queue_running", c.running, "Queue entries that are being attempted.");
+    gauge(out, "eider_queue_due", c.known, "Queue entries that are due, as far as known here.");
+    gauge(out, "eider_queue_destinations", c.destinations, "Destinations of these.");
+    counter(out, "eider_queue_attempts_total", c.attempts, "Attempts to send an entry.");
+    counter(out, "eider_queue_delivered_total", c.delivered, "Recipients delivered to.");
+    counter(out, "eider_queue_deferred_total", c.deferred, "Recipients put off.");
+    counter(out, "eider_queue_failed_total", c.failed, "Recipients refused for good.");
+    counter(out, "eider_queue_expired_total", c.expired, "Entries that became too old.");
+    counter(out, "eider_queue_bounces_total", c.bounces, "Bounces delivered.");
+    counter(out, "eider_queue_warnings_total", c.warnings, "Delay warnings delivered.");
+    counter(out, "eider_queue_reports_total", c.reports, "Reports of success delivered.");
+    counter(out, "eider_queue_notices_dropped_total", c.dropped, "Notices to nobody.");
+    counter(out, "eider_queue_leases_total", c.leases, "Entries leased.");
+    counter(out, "eider_queue_leases_lost_total", c.leases_lost, "Entries that another node had.");
+    counter(out, "eider_queue_index_rows_total", c.rows_read, "Rows read of the due index.");
+    counter(out, "eider_queue_swept_total", c.swept, "Documents that the sweep removed.");
+}
+
 static void show_metrics(void *monitor, const struct http_request *r, struct slice body,
                          struct http_response *response)
 {
@@ -307,6 +333,7 @@ static void show_metrics(void *monitor, const struct http_request *r, struct sli
     tell_sweeper(m->node, out);
     tell_store(m->node, out);
     tell_bus(m->node, out);
+    tell_queue(m->node, out);
 }
 
 /* --- the whole -------------------------------------------------------------------------------- */

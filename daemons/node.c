@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 
 #include "daemons/monitor.h"
+#include "daemons/sending.h"
+#include "daemons/serve.h"
 #include "daemons/settings.h"
 #include "lib/auth/directory.h"
 #include "lib/auth/login.h"
@@ -30,11 +32,18 @@
 
 /* ---- The parts below the network ---- */
 
+static bool runs_queue(const struct node *node)
+{
+    return node->protocols & SERVE_QUEUE &&
+           (node->conf->queue.enabled || node->protocols == SERVE_QUEUE);
+}
+
 static int open_store(struct node *node, struct error *err)
 {
     const struct conf *c = node->conf;
     /* every worker may be in a call, the committer and the sweeper besides */
-    struct store_settings settings = {.pool_size = (int)c->threads.workers + 8};
+    struct store_settings settings = {
+        .pool_size = (int)(c->threads.workers + (runs_queue(node) ? c->queue.workers : 0)) + 8};
 
     if (mkdir(c->data, 0700) != 0 && errno != EEXIST)
         return error_set(err, ERR_NOPERM, "cannot make the data folder %s: %m", c->data);
@@ -144,11 +153,12 @@ static int open_mail(struct node *node, struct error *err)
 }
 
 /* What only those who send need. */
-static int open_sending(struct node *node, struct error *err)
+static int open_submission(struct node *node, struct error *err)
 {
+    if (node->protocols & 1u << CONF_SUBMISSION || runs_queue(node))
+        node->queue = queue_new(node->store);
     if (!(node->protocols & 1u << CONF_SUBMISSION))
         return 0;
-    node->queue = queue_new(node->store);
     return rates_open(node->conf->bus, RATES_KEYS_MAX, &node->rates, err);
 }
 
@@ -411,7 +421,7 @@ static int open_net(struct node *node, struct error *err)
         if (rc == 0)
             log_listener(node, opened++, &c->listeners.items[i]);
     }
-    if (rc == 0 && opened == 0)
+    if (rc == 0 && opened == 0 && !runs_queue(node))
         rc = error_set(err, ERR_INVALID, "no listener of this protocol is configured");
     return rc;
 }
@@ -455,13 +465,15 @@ static int open_parts(struct node *node, struct error *err)
         rc = open_mail(node, err);
     node->monitor = monitor_new(node);
     if (rc == 0)
-        rc = open_sending(node, err);
+        rc = open_submission(node, err);
     if (rc == 0)
         rc = open_tls(node, err);
     if (rc == 0)
         rc = conf_check_serve(node->conf, err);
     if (rc == 0)
         rc = open_net(node, err);
+    if (rc == 0 && runs_queue(node))
+        rc = sending_new(node->conf, node->net, node->queue, node->mail, &node->sending, err);
     return rc;
 }
 
@@ -483,7 +495,9 @@ void node_free(struct node *node)
 {
     if (!node)
         return;
+    sending_stop(node->sending);
     net_free(node->net);
+    sending_free(node->sending);
     for (size_t i = 0; i < node->lmtp.n; i++)
         lmtp_service_free(node->lmtp.items[i]);
     for (size_t i = 0; i < node->imap.n; i++)

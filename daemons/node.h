@@ -22,13 +22,14 @@ struct node {
     struct mail *mail;
     _Atomic int64_t expire_ms; /* mail.expire, also after a reload */
     struct sweeper *sweeper;
-    struct queue *queue; /* where submission puts mail to others */
+    struct queue *queue; /* where submission puts mail to others, and sending takes it from */
     struct rates *rates; /* of submission's limits */
     struct monitor *monitor;
     struct tls *tls; /* NULL: no listener wants it */
     VEC(struct session_service *)
     imap, pop3, lmtp, submission; /* also those that a reload has replaced */
     struct net *net;
+    struct sending *sending; /* what runs the queue; NULL: not here. It uses net */
 };
 
 /* Takes conf over. Opens everything and listens, for the protocols of the mask (1 << enum

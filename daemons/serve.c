@@ -16,6 +16,7 @@
 
 #include "daemons/monitor.h"
 #include "daemons/node.h"
+#include "daemons/sending.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
@@ -99,6 +100,12 @@ static void stop_at_once(void)
     _exit(1); /* what was acknowledged is durable; nothing else is owed */
 }
 
+/* Connections that the queue has keep the net busy until their messages are through. */
+static bool is_idle(struct node *node, int64_t wait_ms)
+{
+    return sending_drain(node->sending, 0) && net_wait_idle(node->net, wait_ms);
+}
+
 /* Good-byes in waves, then what is left is broken. */
 static void drain(struct node *node)
 {
@@ -110,7 +117,7 @@ static void drain(struct node *node)
     log_text(LOG_INFO_, "stop", "draining %llu connections",
              (unsigned long long)net_read_counters(node->net).open);
     net_drain(node->net, patience / 2);
-    while (!net_wait_idle(node->net, 50) && clock_mono_ms() < end) {
+    while (!is_idle(node, 50) && clock_mono_ms() < end) {
         int got = next_signal(0);
 
         if (got == SIGTERM || got == SIGINT)

@@ -12,10 +12,12 @@
 
 #include "lib/conf/conf.h"
 
+#define SERVE_QUEUE (1u << 31) /* no listeners: the queue is run (with others: if so set) */
 #define SERVE_ALL                                                                                  \
-    (1u << CONF_IMAP | 1u << CONF_LMTP | 1u << CONF_POP3 | 1u << CONF_SUBMISSION | 1u << CONF_HTTP)
+    (1u << CONF_IMAP | 1u << CONF_LMTP | 1u << CONF_POP3 | 1u << CONF_SUBMISSION |                 \
+     1u << CONF_HTTP | SERVE_QUEUE)
 
 /* argv[0] is the command's name for messages and usage; options: -c FILE, --help, --version.
- * `protocols`: bits 1 << enum conf_protocol. Returns the exit status: 0 after a clean end, 1 if it
- * cannot start (said on stderr), 2 for a wrong command line. */
+ * `protocols`: bits 1 << enum conf_protocol, and SERVE_QUEUE. Returns the exit status: 0 after a
+ * clean end, 1 if it cannot start (said on stderr), 2 for a wrong command line. */
 int serve_main(int argc, char **argv, unsigned protocols);

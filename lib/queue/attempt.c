@@ -333,7 +333,7 @@ static void leave(struct attempt *a)
 
     withdraw(a);
     attempt_free(a);
-    runner_park(r, item, r->settings.lease_ms / 24);
+    queue_item_park(r, item, r->settings.lease_ms / 24);
 }
 
 /* The entry is free or done. */
@@ -346,7 +346,7 @@ static void close_up(struct attempt *a)
                     queue_all_done(r->queue, e->id, &a->found.stored, NULL) == 1))
         runner_gone(r, e->id, a->found.stored.size);
     withdraw(a);
-    runner_close(r, a->item, &a->found);
+    queue_item_close(r, a->item, &a->found);
     attempt_free(a);
 }
 
@@ -559,7 +559,7 @@ static void record(struct pool_job *job)
         go_on(a); /* notices are owed */
 }
 
-void attempt_record(struct attempt *a)
+void queue_attempt_record(struct attempt *a)
 {
     a->job.run = record;
     pool_submit(a->runner->pool, &a->job);
@@ -578,7 +578,7 @@ static void on_done(struct transport_job *job)
     now = !a->renewing;
     pthread_mutex_unlock(&r->lock);
     if (now)
-        attempt_record(a);
+        queue_attempt_record(a);
 }
 
 static void send(struct attempt *a)
@@ -666,8 +666,8 @@ static void begin(struct pool_job *job)
     go_on(a);
 }
 
-void attempt_entry(struct runner *r, struct ready_item *item, struct queue_found *found,
-                   bool give_back)
+void queue_attempt_begin(struct runner *r, struct ready_item *item, struct queue_found *found,
+                         bool give_back)
 {
     struct attempt *a = NEW(struct attempt);
 
@@ -701,10 +701,10 @@ static void renew(struct pool_job *job)
     over = a->over;
     pthread_mutex_unlock(&r->lock);
     if (over)
-        attempt_record(a);
+        queue_attempt_record(a);
 }
 
-void attempt_renew(struct attempt *a)
+void queue_attempt_renew(struct attempt *a)
 {
     a->renewing = true;
     a->renewal.run = renew;

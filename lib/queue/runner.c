@@ -58,7 +58,7 @@ static void ended(struct runner *r)
     pthread_cond_broadcast(&r->idle);
 }
 
-void runner_park(struct runner *r, struct ready_item *item, int64_t wait_ms)
+void queue_item_park(struct runner *r, struct ready_item *item, int64_t wait_ms)
 {
     pthread_mutex_lock(&r->lock);
     ready_park(r->ready, item, clock_mono_ms() + wait_ms);
@@ -73,7 +73,7 @@ static void old_row(struct runner *r, const struct ready_item *item)
 
 /* The new row first, then the old one goes. If it cannot be written, the old one is left: it is
  * stale then, and whoever meets it does this again. */
-void runner_close(struct runner *r, struct ready_item *item, const struct queue_found *found)
+void queue_item_close(struct runner *r, struct ready_item *item, const struct queue_found *found)
 {
     const struct queue_entry *e = &found->entry;
     struct queue_row row =
@@ -165,18 +165,18 @@ static bool look_at(struct runner *r, struct ready_item *item, const struct queu
 
     if (f->damaged) {
         log_damaged(item);
-        runner_park(r, item, DAMAGED_MS);
+        queue_item_park(r, item, DAMAGED_MS);
     } else if (!f->counts) {
         /* its envelope is on its way, or was given up */
-        runner_park(r, item, r->settings.lease_ms / 8);
+        queue_item_park(r, item, r->settings.lease_ms / 8);
     } else if (e->done || e->held || e->turn > item->turn) {
         atomic_fetch_add(&r->counters.stale_rows, 1);
-        runner_close(r, item, f);
+        queue_item_close(r, item, f);
     } else if (e->turn < item->turn) {
-        runner_park(r, item, r->settings.poll_ms); /* an old answer */
+        queue_item_park(r, item, r->settings.poll_ms); /* an old answer */
     } else if (e->owner != r->id && e->lease_ms > e->read_ms) {
         atomic_fetch_add(&r->counters.leases_lost, 1);
-        runner_park(r, item, e->lease_ms - e->read_ms + (int64_t)(random_u64() % 200));
+        queue_item_park(r, item, e->lease_ms - e->read_ms + (int64_t)(random_u64() % 200));
     } else if (item->look && !give_back && !is_owed(e) &&
                (deadline = runner_deadline(r, f)) > queue_now(r->queue)) {
         not_yet(r, item, deadline);
@@ -202,9 +202,9 @@ static void run_batch(struct pool_job *job)
     res = queue_find(r->queue, ids, numbers, b->n, found, NULL);
     for (size_t i = 0; i < b->n; i++) {
         if (res < 0) {
-            runner_park(r, b->items[i], r->settings.poll_ms);
+            queue_item_park(r, b->items[i], r->settings.poll_ms);
         } else if (look_at(r, b->items[i], &found[i], b->give_back)) {
-            attempt_entry(r, b->items[i], &found[i], b->give_back);
+            queue_attempt_begin(r, b->items[i], &found[i], b->give_back);
         } else {
             queue_found_done(&found[i]);
         }
@@ -478,10 +478,10 @@ static void tend_attempts(struct runner *r, int64_t mono, int64_t now_ms)
     r->next_renew = mono + MIN(r->settings.lease_ms / 8, (int64_t)1000);
     TAILQ_FOREACH (a, &r->attempts, link) {
         if (a->sending && !a->renewing && a->lease_ms - now_ms < r->settings.lease_ms / 2)
-            attempt_renew(a);
+            queue_attempt_renew(a);
         if (a->again_mono && (a->again_mono <= mono || r->stopping)) {
             a->again_mono = 0;
-            attempt_record(a);
+            queue_attempt_record(a);
         }
     }
 }

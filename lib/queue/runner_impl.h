@@ -73,20 +73,20 @@ struct attempt {
 };
 
 /* Takes over what was read of the item; the attempt goes on by itself until it is let go. */
-void attempt_entry(struct runner *r, struct ready_item *item, struct queue_found *found,
-                   bool give_back);
+void queue_attempt_begin(struct runner *r, struct ready_item *item, struct queue_found *found,
+                         bool give_back);
 /* Has its result recorded, on a worker. */
-void attempt_record(struct attempt *a);
+void queue_attempt_record(struct attempt *a);
 /* Renews its lease, on a worker. Under the runner's lock. */
-void attempt_renew(struct attempt *a);
+void queue_attempt_renew(struct attempt *a);
 
 /* --- the books (runner.c) --------------------------------------------------------------------- */
 
 /* A TAKEN item is nobody's any more: it is looked at again, but not before so many ms. */
-void runner_park(struct runner *r, struct ready_item *item, int64_t wait_ms);
+void queue_item_park(struct runner *r, struct ready_item *item, int64_t wait_ms);
 /* The entry is done, or free and due again, or its row was stale: the index is made to name it
  * where it is to be found next, and the item is dropped. */
-void runner_close(struct runner *r, struct ready_item *item, const struct queue_found *found);
+void queue_item_close(struct runner *r, struct ready_item *item, const struct queue_found *found);
 /* Nothing of the message is needed any more but its place. */
 void runner_gone(struct runner *r, uint64_t id, uint64_t size);
 /* When the entry is to be looked at, however busy its destination is. */
