@@ -32,7 +32,6 @@
 #include "lib/store/faulty.h"
 
 #define NODES        3
-#define ACCOUNT      4711
 #define DESTINATIONS 5
 #define END_MS       120000
 
@@ -63,6 +62,7 @@ struct node {
 struct world {
     struct store *inner;
     struct mail *mail;
+    uint64_t account; /* the sender; another one each time */
     struct node *nodes[NODES];
     struct pool *pool; /* the other servers */
     pthread_mutex_t lock;
@@ -337,7 +337,7 @@ static void submit(struct world *w)
     pthread_mutex_unlock(&w->lock);
     if (r == 0)
         r = queue_submit(n->queue, writer,
-                         &(struct queue_envelope){.account = ACCOUNT,
+                         &(struct queue_envelope){.account = w->account,
                                                   .sender = "anna@example.org",
                                                   .envid = "",
                                                   .recipients = list,
@@ -446,7 +446,7 @@ static void read_inbox(struct world *w)
     struct account *a;
     struct state *st;
 
-    if (account_open(w->mail, ACCOUNT, &a, NULL) < 0) {
+    if (account_open(w->mail, w->account, &a, NULL) < 0) {
         complain(w, "cannot be opened", "the account");
         return;
     }
@@ -491,10 +491,21 @@ static void judge(struct world *w)
            n[UNKNOWN], w->deaths);
 }
 
+static const enum store_table all[] = {STORE_QUEUE, STORE_QUEUEBODIES, STORE_QUEUEENTRIES,
+                                       STORE_QUEUEDUE};
+
+/* Of an earlier run that was broken off. */
+static int clear_queue(struct world *w, struct error *err)
+{
+    int r = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(all) && r == 0; i++)
+        r = store_delete_range(w->inner, all[i], S(""), S(""), NULL, err);
+    return r;
+}
+
 static void judge_sweep(struct world *w)
 {
-    static const enum store_table all[] = {STORE_QUEUE, STORE_QUEUEBODIES, STORE_QUEUEENTRIES,
-                                           STORE_QUEUEDUE};
     struct queue *q = queue_new(w->inner);
     struct error err = {0};
     uint64_t n;
@@ -527,10 +538,10 @@ static void world_open(struct world *w, const char *uri, size_t messages, struct
         printf("# %s\n", err->text);
         exit(1);
     }
-    /* the account outlives runs on one store; its messages do not */
-    if (mail_account_create(w->mail, ACCOUNT, &(struct mail_account_options){.only_inbox = true},
-                            err) < 0 &&
-        err->kind != ERR_EXISTS) {
+    w->account = random_u64();
+    if (clear_queue(w, err) < 0 ||
+        mail_account_create(w->mail, w->account, &(struct mail_account_options){.only_inbox = true},
+                            err) < 0) {
         printf("# %s\n", err->text);
         exit(1);
     }
