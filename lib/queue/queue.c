@@ -7,6 +7,7 @@
 #include "lib/base/codec.h"
 #include "lib/base/digest.h"
 #include "lib/base/mem.h"
+#include "lib/queue/dkim.h"
 #include "lib/store/keys.h"
 
 #define HOUR          ((int64_t)3600 * 1000)
@@ -19,6 +20,7 @@ struct queue *queue_new(struct store *store)
     struct queue *q = NEW(struct queue);
 
     q->store = store;
+    q->dkim = dkim_new(store, 0);
     q->guard_ms = 12 * HOUR;
     q->horizon_ms = 24 * HOUR;
     q->patience_ms = 20000;
@@ -30,6 +32,7 @@ void queue_free(struct queue *q)
 {
     if (!q)
         return;
+    dkim_free(q->dkim);
     pthread_mutex_destroy(&q->lock);
     free(q);
 }
@@ -183,6 +186,7 @@ struct queue_writer *queue_writer_new(struct queue *q)
     w->id = new_id(q);
     random_bytes(w->tag.b, sizeof w->tag.b);
     w->piece = buf_make(QUEUE_PIECE);
+    w->signer = dkim_signer_new();
     return w;
 }
 
@@ -191,6 +195,7 @@ void queue_writer_free(struct queue_writer *w)
     if (!w)
         return;
     buf_done(&w->piece);
+    dkim_signer_free(w->signer);
     free(w);
 }
 
@@ -238,6 +243,7 @@ static int store_piece(struct queue_writer *w, struct error *err)
 
 int queue_writer_feed(struct queue_writer *w, struct slice bytes, struct error *err)
 {
+    dkim_signer_feed(w->signer, bytes);
     while (bytes.n) {
         size_t n = MIN(bytes.n, QUEUE_PIECE - w->piece.n);
         int r = 0;

@@ -62,8 +62,9 @@ struct queue_envelope {
     int priority;          /* MT-PRIORITY (RFC 6710), -9 to 9 */
     bool require_tls;      /* REQUIRETLS (RFC 8689) */
     bool tls_optional;     /* "TLS-Required: No" in the header (RFC 8689 section 5) */
-    struct slice head;     /* header lines to be sent before the body (DKIM-Signature), which are
-                              known only when the body was written; QUEUE_HEAD_MAX at most */
+    struct slice head;     /* header lines to be sent before the body, which are known only when
+                              the body was written; QUEUE_HEAD_MAX at most. Signatures (dkim.h) are
+                              put before them by queue_submit */
     struct queue_recipient *recipients;
     size_t recipients_n;
 };
@@ -77,7 +78,9 @@ void queue_writer_free(struct queue_writer *w);
 
 #define QUEUE_ID_TEXT 17 /* 16 hex digits and a NUL */
 
-/* Queues what was written for all recipients of the envelope, or for none of them. Consumes the
+/* Where the domain of the envelope sender has keys (dkim.h), the message is signed; a binary one is
+ * not: its bytes may change on the way.
+ * Queues what was written for all recipients of the envelope, or for none of them. Consumes the
  * writer's contents; free it all the same. *ret_id: for logs and the client's reply.
  * 0: durable on a majority, will be attempted until each recipient has a final result (I29);
  * -ERR_UNAVAILABLE: not queued, now or later (I23); -ERR_UNKNOWN_OUTCOME: will not be known. */

@@ -20,6 +20,7 @@ struct queue_taker {
 
 struct queue {
     struct store *store;
+    struct dkim *dkim;    /* signs what is submitted */
     int64_t guard_ms;     /* a submission ends within this time of store time, or its outcome is
                              unknown;     12 h. Tests shorten these two alike */
     int64_t horizon_ms;   /* what nobody needs is swept when it is that old; 24 h */
@@ -55,10 +56,11 @@ struct queue_writer {
     struct queue *queue;
     struct queue_tag tag;
     uint64_t id;
-    struct buf piece; /* not stored yet */
-    uint32_t pieces;  /* stored */
-    uint64_t size;    /* octets fed */
-    int64_t first_ms; /* store time when the first piece was stored; 0: none is */
+    struct buf piece;           /* not stored yet */
+    uint32_t pieces;            /* stored */
+    uint64_t size;              /* octets fed */
+    int64_t first_ms;           /* store time when the first piece was stored; 0: none is */
+    struct dkim_signer *signer; /* has seen what was fed */
 };
 /* The item of the piece that is not stored yet. */
 struct store_item queue_writer_item(const struct queue_writer *w, struct arena *arena);

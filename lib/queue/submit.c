@@ -12,7 +12,9 @@
  */
 #include "lib/base/clock.h"
 #include "lib/base/digest.h"
+#include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/queue/dkim.h"
 #include "lib/queue/queue_impl.h"
 #include "lib/store/keys.h"
 
@@ -314,12 +316,44 @@ static int commit_in_order(struct submission *s, struct error *err)
     return conclude(s, envelope, true, time, err);
 }
 
+/* Signatures, and behind them the head that there is, in the arena. A header too large to be signed
+ * does not keep a message from being sent. */
+static int sign(struct submission *s, struct queue_envelope *e, struct error *err)
+{
+    const char *at = strrchr(e->sender, '@');
+    CLEANUP(buf_done) struct buf head = buf_make(QUEUE_HEAD_MAX);
+    char *domain;
+    int n;
+
+    if (!at || e->body == QUEUE_BINARYMIME)
+        return 0;
+    domain = arena_str(&s->arena, slice_str(at + 1));
+    for (char *p = domain; *p; p++)
+        *p = (char)byte_lower((uint8_t)*p);
+    n = dkim_sign(s->queue->dkim, s->writer->signer, domain, &head, err);
+    if (n == -ERR_TOOBIG || n == -ERR_INTERNAL) {
+        log_text(LOG_WARN_, "dkim", "a message of %s goes unsigned: %s", e->sender, err->text);
+        return 0;
+    }
+    if (n > 0) {
+        buf_add_slice(&head, e->head);
+        if (!buf_full(&head))
+            e->head = arena_slice(&s->arena, buf_slice(&head));
+    }
+    return n < 0 ? n : 0;
+}
+
 int queue_submit(struct queue *q, struct queue_writer *w, const struct queue_envelope *envelope,
                  uint64_t *ret_id, struct error *err)
 {
-    struct submission s = {.queue = q, .writer = w, .envelope = envelope, .first_ms = w->first_ms};
+    struct queue_envelope e = *envelope;
+    struct submission s = {.queue = q, .writer = w, .envelope = &e, .first_ms = w->first_ms};
+    struct error local = {0};
     int r = check(envelope, err);
 
+    err = err ? err : &local;
+    if (r == 0)
+        r = sign(&s, &e, err);
     if (r == 0) {
         prepare(&s);
         r = store_is_atomic(q->store) ? commit_at_once(&s, err) : commit_in_order(&s, err);
