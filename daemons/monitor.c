@@ -261,6 +261,25 @@ static void tell_sweeper(const struct node *node, struct buf *out)
     counter(out, "eider_swept_erased_total", c.erased, "Deleted accounts that were erased.");
 }
 
+static void tell_submission(const struct node *node, struct buf *out)
+{
+    const struct submit_counters *c = &node->sent;
+    static const char refused[] = "eider_submission_refused_total";
+    static const char recipients[] = "eider_submission_recipients_total";
+
+    counter(out, "eider_submission_messages_total", c->messages, "Messages that users sent.");
+    counter(out, "eider_submission_sandboxed_total", c->sandboxed,
+            "Of these, those caught in sandbox mode.");
+    metrics_family(out, recipients, METRICS_COUNTER, "Recipients of the others.");
+    metrics_sample(out, recipients, "place=\"here\"", c->local);
+    metrics_sample(out, recipients, "place=\"queue\"", c->queued);
+    metrics_family(out, refused, METRICS_COUNTER, "Messages that were not taken.");
+    metrics_sample(out, refused, "reason=\"sender\"", c->refused_sender);
+    metrics_sample(out, refused, "reason=\"rate\"", c->refused_rate);
+    metrics_sample(out, refused, "reason=\"content\"", c->refused_content);
+    metrics_sample(out, refused, "reason=\"failure\"", c->failed);
+}
+
 static void tell_store(const struct node *node, struct buf *out)
 {
     static const char name[] = "eider_store_seconds", failed[] = "eider_store_failures_total";
@@ -331,6 +350,8 @@ static void show_metrics(void *monitor, const struct http_request *r, struct sli
     tell_all_commands(m, out);
     tell_mail(m->node, out);
     tell_sweeper(m->node, out);
+    if (m->node->protocols & 1u << CONF_SUBMISSION)
+        tell_submission(m->node, out);
     tell_store(m->node, out);
     tell_bus(m->node, out);
     tell_queue(m->node, out);

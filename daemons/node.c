@@ -77,25 +77,22 @@ static void log_bus(struct bus *bus)
     log_end(&line);
 }
 
-/* What all its services together have done. */
 static void log_submission(const struct node *node)
 {
-    struct submit_counters sum = {0};
+    const struct submit_counters *c = &node->sent;
     struct log_line line;
 
     if (!node->submission.n)
         return;
-    for (size_t i = 0; i < node->submission.n; i++)
-        submit_add_counters(&sum, node->submission.items[i]);
     log_begin(&line, LOG_INFO_, "submission");
-    log_num(&line, "messages", (int64_t)sum.messages);
-    log_num(&line, "sandboxed", (int64_t)sum.sandboxed);
-    log_num(&line, "local", (int64_t)sum.local);
-    log_num(&line, "queued", (int64_t)sum.queued);
-    log_num(&line, "refused_sender", (int64_t)sum.refused_sender);
-    log_num(&line, "refused_rate", (int64_t)sum.refused_rate);
-    log_num(&line, "refused_content", (int64_t)sum.refused_content);
-    log_num(&line, "failed", (int64_t)sum.failed);
+    log_num(&line, "messages", (int64_t)c->messages);
+    log_num(&line, "sandboxed", (int64_t)c->sandboxed);
+    log_num(&line, "local", (int64_t)c->local);
+    log_num(&line, "queued", (int64_t)c->queued);
+    log_num(&line, "refused_sender", (int64_t)c->refused_sender);
+    log_num(&line, "refused_rate", (int64_t)c->refused_rate);
+    log_num(&line, "refused_content", (int64_t)c->refused_content);
+    log_num(&line, "failed", (int64_t)c->failed);
     log_end(&line);
 }
 
@@ -310,7 +307,8 @@ static struct session_service *new_lmtp(struct node *node, const struct conf *c,
 static struct session_service *new_submission(struct node *node, const struct conf *c,
                                               bool starttls)
 {
-    const struct submit_parts parts = {node->mail, node->directory, node->queue, node->rates};
+    const struct submit_parts parts = {node->mail, node->directory, node->queue, node->rates,
+                                       &node->sent};
     struct submit_settings s = {
         .smtp = {.hostname = c->hostname,
                  .message_max = c->limits.message_size,

@@ -10,6 +10,7 @@
 #include "lib/base/mem.h"
 #include "lib/conf/conf.h"
 #include "lib/net/net.h"
+#include "protocols/submit/submit.h"
 
 struct node {
     struct conf *conf;           /* as of the start */
@@ -28,6 +29,7 @@ struct node {
     struct tls *tls; /* NULL: no listener wants it */
     VEC(struct session_service *)
     imap, pop3, lmtp, submission; /* also those that a reload has replaced */
+    struct submit_counters sent;  /* of all submission services */
     struct net *net;
     struct sending *sending; /* what runs the queue; NULL: not here. It uses net */
 };

@@ -61,7 +61,7 @@ int submit_check_name(struct submit *s, const struct client *client, const char 
         smtp_reply_set(reply, 451, "4.3.0", "Addresses cannot be looked up, try again later");
         return r;
     }
-    submit_count(&s->counts.refused_sender, 1);
+    submit_count(&s->parts.counters->refused_sender, 1);
     smtp_reply_set(reply, 550, "5.7.1", "The %s <%.200s> is not an address of %s", what, address,
                    client->account.login);
     return -ERR_NOPERM;
@@ -90,7 +90,7 @@ static int take(struct submit *s, const char *key, uint64_t n, unsigned limit,
 
     if (r != -ERR_LIMIT)
         return 0; /* whatever else is wrong with counting stops no mail */
-    submit_count(&s->counts.refused_rate, 1);
+    submit_count(&s->parts.counters->refused_rate, 1);
     smtp_reply_set(reply, 450, "4.7.1", "Too much mail in an hour, try again in %lld minutes",
                    (long long)(wait_ms / 60000 + 1));
     return r;

@@ -41,7 +41,7 @@ struct incoming {
 static int fail(struct incoming *in, int res, unsigned code, const char *enhanced, const char *text)
 {
     if (res != -ERR_UNAVAILABLE)
-        submit_count(&in->s->counts.refused_content, 1);
+        submit_count(&in->s->parts.counters->refused_content, 1);
     smtp_reply_set(&in->reply, code, enhanced, "%s", text);
     return res;
 }
@@ -445,7 +445,7 @@ static int catch_all(struct sending *d)
         reply_caught(d->in, &copy->intent);
     else
         delivery_reply(&d->in->reply, copy->intent.result, true);
-    submit_count(&d->in->s->counts.sandboxed, copy->intent.result == 0);
+    submit_count(&d->in->s->parts.counters->sandboxed, copy->intent.result == 0);
     return copy->intent.result;
 }
 
@@ -701,8 +701,8 @@ static int deliver_all(struct sending *d)
         delivery_reply(&d->in->reply, r == -ERR_UNKNOWN_OUTCOME ? r : -ERR_UNAVAILABLE, true);
         return r;
     }
-    submit_count(&d->in->s->counts.queued, queued);
-    submit_count(&d->in->s->counts.local, d->got);
+    submit_count(&d->in->s->parts.counters->queued, queued);
+    submit_count(&d->in->s->parts.counters->local, d->got);
     smtp_reply_set(&d->in->reply, 250, "2.0.0",
                    queued ? "Accepted, queued as %s" : "Accepted as %s", d->in->id);
     return 0;
@@ -717,7 +717,7 @@ void submit_finish(void *service, struct smtp_transaction *t)
 
     if (r == 0)
         r = in->client->sandbox ? catch_all(&d) : deliver_all(&d);
-    submit_count(r == 0 ? &s->counts.messages : &s->counts.failed, 1);
+    submit_count(r == 0 ? &s->parts.counters->messages : &s->parts.counters->failed, 1);
     for (size_t i = 0; i < t->recipients.n; i++)
         t->recipients.items[i].reply = in->reply;
     submit_abort(service, t);

@@ -2,20 +2,12 @@
 /* Inside protocols/submit. */
 #pragma once
 
-#include <stdatomic.h>
-
 #include "lib/auth/directory.h"
 #include "protocols/submit/submit.h"
-
-struct submit_counts {
-    _Atomic uint64_t messages, sandboxed, local, queued, refused_sender, refused_rate,
-        refused_content, failed;
-};
 
 struct submit {
     struct submit_settings settings;
     struct submit_parts parts;
-    struct submit_counts counts;
 };
 
 static inline void submit_count(_Atomic uint64_t *counter, uint64_t n)

@@ -190,18 +190,3 @@ void submit_service_free(struct session_service *service)
     free(smtp_service_context(service));
     smtp_service_free(service);
 }
-
-void submit_add_counters(struct submit_counters *sum, struct session_service *service)
-{
-    struct submit *s = smtp_service_context(service);
-    const struct submit_counts *c = &s->counts;
-
-    sum->messages += c->messages;
-    sum->sandboxed += c->sandboxed;
-    sum->local += c->local;
-    sum->queued += c->queued;
-    sum->refused_sender += c->refused_sender;
-    sum->refused_rate += c->refused_rate;
-    sum->refused_content += c->refused_content;
-    sum->failed += c->failed;
-}

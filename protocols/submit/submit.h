@@ -25,6 +25,8 @@
  */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "lib/auth/login.h"
 #include "lib/base/rates.h"
 #include "lib/mail/mail.h"
@@ -45,15 +47,15 @@ struct submit_settings {
     struct submit_limits address; /* of a client (IPv6: of a /64), whatever accounts it uses */
 };
 
-/* What happened in all sessions of a service, for metrics. */
+/* What happened in all sessions; only ever added to, on any thread. */
 struct submit_counters {
-    uint64_t messages;        /* accepted: 250 */
-    uint64_t sandboxed;       /* of these */
-    uint64_t local, queued;   /* recipients, of the others */
-    uint64_t refused_sender;  /* MAIL or header: not his name */
-    uint64_t refused_rate;    /* over a limit of the hour */
-    uint64_t refused_content; /* loops, headers, NUL */
-    uint64_t failed;          /* 4yz after the content */
+    _Atomic uint64_t messages;        /* accepted: 250 */
+    _Atomic uint64_t sandboxed;       /* of these */
+    _Atomic uint64_t local, queued;   /* recipients, of the others */
+    _Atomic uint64_t refused_sender;  /* MAIL or header: not his name */
+    _Atomic uint64_t refused_rate;    /* over a limit of the hour */
+    _Atomic uint64_t refused_content; /* loops, headers, NUL */
+    _Atomic uint64_t failed;          /* no 250 after the content, for another reason */
 };
 
 /* All are the caller's and must outlive the service. queue NULL: recipients elsewhere are refused;
@@ -63,11 +65,10 @@ struct submit_parts {
     struct directory *directory;
     struct queue *queue;
     struct rates *rates;
+    struct submit_counters *counters;
 };
 
 struct session_service *submit_service_new(const struct submit_settings *settings,
                                            const struct submit_parts *parts) MUST_USE;
 /* When all its sessions are freed. NULL is fine. */
 void submit_service_free(struct session_service *service);
-/* Adds what this service counted. */
-void submit_add_counters(struct submit_counters *sum, struct session_service *service);

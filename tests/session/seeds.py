@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MPL-2.0
-"""Seeds for the IMAP fuzz targets: what the client says in each transcript.
+"""Seeds for the fuzz targets of IMAP and submission: what the client says in each transcript.
 
     tests/session/seeds.py TRANSCRIPTS-FOLDER SEEDS-FOLDER
 """
@@ -34,6 +34,12 @@ def client_bytes(path, prefix_connection):
 
 def main():
     source, target = map(pathlib.Path, sys.argv[1:3])
+    if source.name == "submit":
+        folder = target / "submit"
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in sorted(source.glob("*.txt")):
+            (folder / path.stem).write_bytes(client_bytes(path, False)[:15000])
+        return
     for kind, lead in (("imap_parser", b"\x07"), ("imap_session", b"")):
         folder = target / kind
         folder.mkdir(parents=True, exist_ok=True)

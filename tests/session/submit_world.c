@@ -31,7 +31,8 @@ bool submit_world_account(struct submit_world *w, const char *login, uint64_t *r
 
 void submit_world_set(struct submit_world *w, const struct submit_settings *settings)
 {
-    struct submit_parts parts = {w->node->mail, w->node->directory, w->queue, w->rates};
+    struct submit_parts parts = {w->node->mail, w->node->directory, w->queue, w->rates,
+                                 &w->counters};
     struct lmtp_settings lmtp = {.smtp = settings->smtp};
 
     submit_service_free(w->service);

@@ -11,6 +11,7 @@ struct submit_world {
     struct imap_world *node;
     struct queue *queue;
     struct rates *rates;
+    struct submit_counters counters;
     struct submit_settings settings;
     struct session_service *service, *lmtp;
 };
