@@ -89,8 +89,8 @@ const struct command cmd_alias_add = {
             "added later. @DOMAIN as ADDRESS is the catch-all of a domain: all mail for addresses "
             "in it that do not exist. A detail behind the delimiter (user+detail) goes on to the "
             "targets; an address with detail may be an alias of its own.\n"
-            "Targets in other domains are stored, but mail for such an address is refused until "
-            "this server can send.",
+            "Targets in other domains get what users here send to the address; what comes by LMTP for "
+            "such an address is refused.",
     .min_args = 2,
     .max_args = DIRECTORY_TARGETS_MAX,
     .run = run_alias_add,

@@ -156,7 +156,8 @@ static int check_authors(struct incoming *in)
     if (f->authors_damaged || f->authors_n == 0)
         return fail(in, -ERR_INVALID, 550, "5.7.1", "The From field holds no address of yours");
     for (size_t i = 0; r == 0 && i < f->authors_n; i++)
-        r = submit_check_name(in->s, in->client, f->authors[i], "author", &in->reply);
+        if (strcmp(f->authors[i], in->t->sender) != 0) /* that one has been looked at */
+            r = submit_check_name(in->s, in->client, f->authors[i], "author", &in->reply);
     return r;
 }
 

@@ -49,10 +49,12 @@ def octets_out(eider):
 
 def set_up(eider, bird, anna, tls):
     port = eider.imaps_port if tls else eider.imap_port
+    submit = eider.submits_port if tls else eider.submit_port
     if tls:
         pem = (pathlib.Path(eider.folder) / 'self-signed.crt').read_text()
-        bird.trust('127.0.0.1', port, ''.join(pem.split('-----')[2].split()))
-    bird.setUp('127.0.0.1', port, anna.login, anna.password, tls)
+        for trusted in (port, submit):
+            bird.trust('127.0.0.1', trusted, ''.join(pem.split('-----')[2].split()))
+    bird.setUp('127.0.0.1', port, anna.login, anna.password, tls, submit)
     bird.open('INBOX')
     bird.until(lambda: {'INBOX', 'Plans', 'Plans/Deep', 'Sent', 'Trash', 'Drafts', 'Archive'} <=
                set(bird.folders()), 'the folders are there')
@@ -61,6 +63,15 @@ def set_up(eider, bird, anna, tls):
     check(bird.search('INBOX', 'hello 3') == ['m3'], 'and found on the server')
     bird.open('Plans/Deep')
     bird.until(lambda: subjects(bird, 'Plans/Deep') == ['deep'], 'below another one too')
+
+
+def send(eider, bird, imap, bert):
+    """To somebody here; the copy in Sent is Thunderbird's own."""
+    bird.send(bert.login, 'sent by Thunderbird', 'Hello Bert\n.\n')
+    with eider.imap(bert) as his:
+        check(list(server_side(his)) == ['sent by Thunderbird'], 'it is there at once')
+        check(b'User-Agent: Mozilla Thunderbird' in his.fetch('1', 'BODY.PEEK[HEADER]')[1][0][1], 'from it')
+    at_server(bird, imap, 'Sent', {'sent by Thunderbird': {'\\Seen'}})
 
 
 def at_server(bird, imap, mailbox, expected):
@@ -129,7 +140,7 @@ def come_again(eider, bird, imap, anna):
 
 def test_a_person_uses_thunderbird(store):
     with Eider(store) as eider:
-        anna = eider.account('anna@example.org')
+        anna, bert = eider.account('anna@example.org'), eider.account('bert@example.org')
         for i in range(5):
             eider.deliver(anna.login, message(b'm%d' % i, b'hello %d\r\n' % i))
         eider.deliver(anna.login, message(b'large', LARGE))
@@ -139,6 +150,7 @@ def test_a_person_uses_thunderbird(store):
                 imap.subscribe(name)
             imap.append('Plans/Deep', None, None, message(b'deep'))
             set_up(eider, bird, anna, store != 'nodes')
+            send(eider, bird, imap, bert)
             change_from_thunderbird(bird, imap)
             change_behind_its_back(eider, bird, imap, anna)
             come_again(eider, bird, imap, anna)

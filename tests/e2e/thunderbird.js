@@ -50,14 +50,26 @@ function copyListener() {
     return listener;
 }
 
-function configuration(host, port, user, password, tls) {
+function sendListener() {
+    const listener = { QueryInterface: ChromeUtils.generateQI(['nsIMsgSendListener']), onStartSending() {},
+        onSendProgress() {}, onProgress() {}, onStatus() {}, onGetDraftFolderURI() {}, onSendNotPerformed() {},
+        onTransportSecurityError() {} };
+    listener.done = new Promise((resolve, reject) => {
+        listener.onStopSending = (id, status) =>
+            Components.isSuccessCode(status) ? resolve() : reject(new Error(`sending ended with ${status}`));
+    });
+    return listener;
+}
+
+function configuration(host, port, user, password, tls, submitPort) {
     const { AccountConfig } = importCreation('AccountConfig');
     const config = new AccountConfig();
     config.identity = { realname: 'Anna', emailAddress: user };
     Object.assign(config.incoming, { type: 'imap', hostname: host, port, username: user, password,
         socketType: tls ? Ci.nsMsgSocketType.SSL : Ci.nsMsgSocketType.plain, auth: Ci.nsMsgAuthMethod.passwordCleartext });
-    Object.assign(config.outgoing, { type: 'smtp', hostname: host, port: 9, username: user, password,
-        socketType: Ci.nsMsgSocketType.plain, auth: Ci.nsMsgAuthMethod.none, addThisServer: true });
+    Object.assign(config.outgoing, { type: 'smtp', hostname: host, port: submitPort, username: user, password,
+        socketType: tls ? Ci.nsMsgSocketType.SSL : Ci.nsMsgSocketType.plain,
+        auth: Ci.nsMsgAuthMethod.passwordCleartext, addThisServer: true });
     config.rememberPassword = true;
     return config;
 }
@@ -70,10 +82,10 @@ const actions = {
             .rememberValidityOverride(host, port, {}, database.constructX509FromBase64(certificate), false);
     },
     // As the account hub does: a trial login, then the account.
-    async setUp(host, port, user, password, tls) {
+    async setUp(host, port, user, password, tls, submitPort) {
         const { ConfigVerifier } = importCreation('ConfigVerifier');
         const { CreateInBackend } = importCreation('CreateInBackend');
-        const config = configuration(host, port, user, password, tls);
+        const config = configuration(host, port, user, password, tls, submitPort);
         const verifier = new ConfigVerifier(window.msgWindow, new AbortController().signal);
         await CreateInBackend.createAccountInBackend(await verifier.verifyConfig(config));
         return account().incomingServer.key;
@@ -134,6 +146,17 @@ const actions = {
                     Components.isSuccessCode(status) ? resolve(text) : reject(new Error(`body: ${status}`));
                 } }, window.msgWindow, null, false, '', false);
         });
+    },
+    // Resolves when it is sent and a copy is in Sent.
+    async send(to, subject, text) {
+        const identity = account().defaultIdentity;
+        const fields = Cc['@mozilla.org/messengercompose/composefields;1'].createInstance(Ci.nsIMsgCompFields);
+        Object.assign(fields, { from: identity.email, to, subject });
+        const listener = sendListener();
+        Cc['@mozilla.org/messengercompose/send;1'].createInstance(Ci.nsIMsgSend).createAndSendMessage(
+            null, identity, account().key, fields, false, false, Ci.nsIMsgSend.nsMsgDeliverNow, null, 'text/plain',
+            text, window, null, listener, null, null, Ci.nsIMsgCompType.New);
+        await listener.done;
     },
     async create(parent, name) {
         const at = parent ? folder(parent) : account().incomingServer.rootFolder;
