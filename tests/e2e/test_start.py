@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import smtplib
 import subprocess
 import tempfile
 
@@ -62,6 +63,15 @@ def test_starts_again_and_beside_another():
         check(imap.select()[1] == [b'1'], 'the welcome message is there')
         check(b'Welcome to Eider' in imap.fetch('1', 'BODY.PEEK[HEADER]')[1][0][1], 'and is it')
 
+        check('SANDBOX MODE: nothing leaves' in first, f'said plainly: {first}')
+        with smtplib.SMTP('127.0.0.1', ports[5]) as client:
+            client.starttls(context=client_context())
+            client.login('demo@example.org', password_in(first))
+            client.mail('demo@example.org')
+            client.rcpt('friend@example.com')
+            code, said = client.data(b'Subject: caught\r\n\r\nhello\r\n')
+            check(code == 250 and b'[STATUS=new MSGID=M' in said, f'sending is caught: {said}')
+
         refused = start(other, ports)
         said = refused.communicate(timeout=300)[0].decode()
         check(refused.returncode == 1, 'a port in use is a failure')
@@ -77,7 +87,7 @@ def test_starts_again_and_beside_another():
         check(password_in(second) == password_in(first), 'the password is the same')
         imap = imaplib.IMAP4_SSL('127.0.0.1', ports[1], ssl_context=client_context())
         imap.login('demo@example.org', password_in(second))
-        check(imap.select()[1] == [b'1'], 'all is found again, and no second welcome')
+        check(imap.select()[1] == [b'2'], 'all is found again, and no second welcome')
         interrupt(running)
     finally:
         if running.poll() is None:
