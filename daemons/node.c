@@ -43,7 +43,8 @@ static int open_store(struct node *node, struct error *err)
     const struct conf *c = node->conf;
     /* every worker may be in a call, the committer and the sweeper besides */
     struct store_settings settings = {
-        .pool_size = (int)(c->threads.workers + (runs_queue(node) ? c->queue.workers : 0)) + 8};
+        .pool_size = (int)(c->threads.workers + (runs_queue(node) ? c->queue.workers : 0)) + 8,
+        .wait_ms = (int)c->mail.store_wait};
 
     if (mkdir(c->data, 0700) != 0 && errno != EEXIST)
         return error_set(err, ERR_NOPERM, "cannot make the data folder %s: %m", c->data);

@@ -72,6 +72,7 @@ void settings_mail(const struct conf *c, struct mail_settings *ret)
     ret->horizon_ms = c->mail.horizon;
     ret->guard_ms = c->mail.horizon / 2;
     ret->poll_ms = (int)c->mail.poll_interval;
+    ret->commit_wait_ms = (int)c->mail.store_wait;
     ret->replica_bytes = c->cache.replicas;
     ret->content_cache_bytes = c->cache.digests;
     ret->sortkeys_bytes = c->cache.sort_keys;

@@ -230,6 +230,7 @@ struct conf {
         int64_t expire;          /* ms; 0: never */
         int64_t sweep_interval;  /* ms */
         int64_t horizon;         /* ms */
+        int64_t store_wait;      /* ms */
     } mail;
     struct {
         uint64_t replicas;  /* bytes of account states kept in memory while nobody uses them */

@@ -537,7 +537,7 @@ int content_blob_ensure(struct content *c, const uint8_t hash[BLOB_HASH_SIZE],
             sight_drop(c, hash);
             return error_set(err, ERR_CANCELLED, "a part of the message is not stored any more");
         }
-        if (res != 0)
+        if (res != 0 && res != -ERR_UNAVAILABLE) /* for the store waits the next look */
             return res > 0 ? 0 : res;
     }
     return error_set(err, ERR_UNAVAILABLE,

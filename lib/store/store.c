@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "lib/store/store.h"
 
+#include <time.h>
+
 #include "lib/base/clock.h"
+#include "lib/base/fault.h"
 #include "lib/base/mem.h"
 #include "lib/store/store_impl.h"
 
 #define TIMEOUT_MS_DEFAULT  10000
 #define POOL_SIZE_DEFAULT   32
+#define WAIT_PAUSE_MS       100 /* between two tries; back ends take longer to find nobody */
 #define RANGE_BYTES_DEFAULT ((size_t)16 << 20)
 #define DOCUMENT_MAX                                                                               \
     (((size_t)16 << 20) - 4096) /* both values; MongoDB's limit less its own bytes */
@@ -65,20 +69,48 @@ const struct store_verb_counters *store_counters(const struct store *store, enum
     return &store->counters[verb];
 }
 
-static int64_t begin_trip(void)
+/* When the outage began, as far as anybody here has noticed. */
+static void note_away(struct store *store, int64_t when)
 {
+    int64_t never = 0;
+
+    atomic_compare_exchange_strong(&store->away_since, &never, when);
+}
+
+/* After a read that failed: true when it is to be tried again. */
+static bool wait_for_store(struct store *store)
+{
+    int64_t since = atomic_load(&store->away_since);
+    const struct timespec pause = {.tv_nsec = WAIT_PAUSE_MS * 1000000L};
+
+    if (clock_mono_ms() - since >= store->settings.wait_ms && (since || !store->settings.wait_ms))
+        return false; /* not so if somebody else has just found it back */
+    nanosleep(&pause, NULL);
+    return true;
+}
+
+static int64_t begin_trip(enum store_verb verb, enum store_table table)
+{
+    fault_point(verb_names[verb], tables[table].name, "before");
     trips++;
     return clock_mono_us();
 }
 
 /* Hands r on. */
-static int end_trip(struct store *store, enum store_verb verb, int64_t began, int r)
+static int end_trip(struct store *store, enum store_verb verb, enum store_table table,
+                    int64_t began, int r)
 {
     struct store_verb_counters *c = &store->counters[verb];
 
+    fault_point(verb_names[verb], tables[table].name, "after");
+
     histogram_add(&c->times, clock_mono_us() - began);
-    if (r == -ERR_UNAVAILABLE)
+    if (r == -ERR_UNAVAILABLE) {
         atomic_fetch_add_explicit(&c->unavailable, 1, memory_order_relaxed);
+        note_away(store, began / 1000);
+    }
+    if (r >= 0 && atomic_load_explicit(&store->away_since, memory_order_relaxed))
+        atomic_store(&store->away_since, 0);
     if (r == -ERR_UNKNOWN_OUTCOME)
         atomic_fetch_add_explicit(&c->unknown, 1, memory_order_relaxed);
     return r;
@@ -234,8 +266,9 @@ int store_insert(struct store *store, struct store_item *items, size_t n, int64_
         return r;
     if (n == 0)
         return store_time(store, ret_time ? ret_time : &time, err);
-    began = begin_trip();
-    r = end_trip(store, STORE_VERB_INSERT, began, store->ops->insert(store, items, n, &time, err));
+    began = begin_trip(STORE_VERB_INSERT, items[0].table);
+    r = end_trip(store, STORE_VERB_INSERT, items[0].table, began,
+                 store->ops->insert(store, items, n, &time, err));
     if (r == 0 && ret_time)
         *ret_time = time;
     return r;
@@ -259,8 +292,8 @@ int store_update(struct store *store, const struct store_change *change, uint64_
         r = check_values(c.table, c.head, c.body, err);
     if (r < 0)
         return r;
-    began = begin_trip();
-    r = end_trip(store, STORE_VERB_UPDATE, began,
+    began = begin_trip(STORE_VERB_UPDATE, c.table);
+    r = end_trip(store, STORE_VERB_UPDATE, c.table, began,
                  store->ops->update(store, &c, &version, &time, err));
     if (r == 0 && ret_version)
         *ret_version = version;
@@ -277,8 +310,8 @@ int store_delete(struct store *store, enum store_table table, const struct slice
 
     if (r < 0 || n == 0)
         return r;
-    began = begin_trip();
-    return end_trip(store, STORE_VERB_DELETE, began,
+    began = begin_trip(STORE_VERB_DELETE, table);
+    return end_trip(store, STORE_VERB_DELETE, table, began,
                     store->ops->remove(store, table, keys, n, err));
 }
 
@@ -294,8 +327,8 @@ int store_delete_range(struct store *store, enum store_table table, struct slice
         r = check_bound(table, &to, &room[1], err);
     if (r < 0)
         return r;
-    began = begin_trip();
-    r = end_trip(store, STORE_VERB_DELETE, began,
+    began = begin_trip(STORE_VERB_DELETE, table);
+    r = end_trip(store, STORE_VERB_DELETE, table, began,
                  store->ops->remove_range(store, table, from, to, &n, err));
     if (r == 0 && ret_n)
         *ret_n = n;
@@ -340,11 +373,13 @@ int store_get(struct store *store, enum store_table table, const struct slice *k
         return r;
     if (n == 0)
         return store_time(store, &ret_docs->time, err);
-    began = begin_trip();
-    r = end_trip(store, STORE_VERB_GET, began,
-                 store->ops->get(store, table, keys, n, parts, level, ret_docs, err));
-    if (r < 0)
-        store_docs_done(ret_docs);
+    do {
+        began = begin_trip(STORE_VERB_GET, table);
+        r = end_trip(store, STORE_VERB_GET, table, began,
+                     store->ops->get(store, table, keys, n, parts, level, ret_docs, err));
+        if (r < 0)
+            store_docs_done(ret_docs);
+    } while (r == -ERR_UNAVAILABLE && wait_for_store(store));
     return r;
 }
 
@@ -364,18 +399,22 @@ int store_range(struct store *store, const struct store_query *query, struct sto
         q.limit = SIZE_MAX;
     if (q.max_bytes == 0)
         q.max_bytes = RANGE_BYTES_DEFAULT;
-    began = begin_trip();
-    r = end_trip(store, STORE_VERB_RANGE, began, store->ops->range(store, &q, ret_docs, err));
-    if (r < 0)
-        store_docs_done(ret_docs);
+    do {
+        began = begin_trip(STORE_VERB_RANGE, q.table);
+        r = end_trip(store, STORE_VERB_RANGE, q.table, began,
+                     store->ops->range(store, &q, ret_docs, err));
+        if (r < 0)
+            store_docs_done(ret_docs);
+    } while (r == -ERR_UNAVAILABLE && wait_for_store(store));
     return r;
 }
 
 int store_time(struct store *store, int64_t *ret_time, struct error *err)
 {
-    int64_t began = begin_trip();
+    int64_t began = begin_trip(STORE_VERB_TIME, STORE_LOG);
 
-    return end_trip(store, STORE_VERB_TIME, began, store->ops->time(store, ret_time, err));
+    return end_trip(store, STORE_VERB_TIME, STORE_LOG, began,
+                    store->ops->time(store, ret_time, err));
 }
 
 uint64_t store_pulse(struct store *store)

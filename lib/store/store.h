@@ -23,8 +23,9 @@
  *
  * Threads: every function may be called from any thread and blocks. Slices passed in are read
  * before the call returns. Calls end by themselves within `timeout_ms` of the settings, or a little
- * later. Errors: -ERR_UNAVAILABLE (nothing happened, or for reads: not known now; try later),
- * -ERR_UNKNOWN_OUTCOME (writes only), -ERR_TOOBIG (a document above STORE_BODY_MAX), -ERR_INTERNAL.
+ * later (reads: `wait_ms` later). Errors: -ERR_UNAVAILABLE (nothing happened, or for reads: not
+ * known now; try later), -ERR_UNKNOWN_OUTCOME (writes only), -ERR_TOOBIG (a document above
+ * STORE_BODY_MAX), -ERR_INTERNAL.
  */
 #pragma once
 
@@ -64,6 +65,10 @@ struct store; /* see store_impl.h for what a back end fills in */
 
 struct store_settings {
     int timeout_ms; /* of one call, default 10,000 */
+    int wait_ms;    /* for so long, from when the store was first found away, calls of store_get and
+                       store_range try again instead of failing (an election takes seconds); later
+                       ones fail at once again, so that an outage does not bind all threads.
+                       Default 0 */
     int pool_size;  /* connections at most, default 32 */
 };
 

@@ -31,7 +31,8 @@ struct store {
     const struct store_ops *ops;
     bool atomic; /* the memory back end obeys it, the others state it */
     struct store_settings settings;
-    struct store_verb_counters counters[STORE_VERBS_]; /* store.c's */
+    struct store_verb_counters counters[STORE_VERBS_]; /* store.c's, like the next */
+    _Atomic int64_t away_since;                        /* clock_mono_ms; 0: it answers */
 };
 
 int store_sqlite_open(const char *path, const struct store_settings *settings,

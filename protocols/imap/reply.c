@@ -9,6 +9,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/codec.h"
+#include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "protocols/imap/impl.h"
 
@@ -51,6 +52,17 @@ static void write_line(struct imap *im, const char *tag, const char *status, con
     buf_add_str(out, "\r\n");
 }
 
+/* What the store says may name hosts and files: that is for the log. */
+static const char *sentence(const struct error *err, int kind)
+{
+    if (!err->text[0])
+        return refusals[kind].text;
+    if (kind != ERR_UNAVAILABLE && kind != ERR_INTERNAL)
+        return err->text;
+    log_text(LOG_WARN_, "imap", "%s", err->text);
+    return refusals[kind].text;
+}
+
 void imap_reply(struct imap *im, struct command *cmd, int result)
 {
     const char *code = cmd->code, *text = cmd->text ? cmd->text : "Done";
@@ -62,7 +74,7 @@ void imap_reply(struct imap *im, struct command *cmd, int result)
             status = "NO";
         if (!code && !cmd->status)
             code = refusals[kind].code;
-        text = cmd->err.text[0] ? cmd->err.text : refusals[kind].text;
+        text = sentence(&cmd->err, kind);
     }
     write_line(im, cmd->parsed.tag, status, code, text ? text : "Failed");
 }
