@@ -501,7 +501,8 @@ const struct conf_row conf_rows[] = {
      .help = "So often an account that a client has open is compared with the store, whatever the "
              "bus says: for so long a change on another node may go unnoticed while there are no "
              "hints."},
-    {"mail.store_wait", CONF_DURATION, AT(mail.store_wait), "\"20s\"", .min = SECOND, .max = 10 * MINUTE,
+    {"mail.store_wait", CONF_DURATION, AT(mail.store_wait), "\"20s\"", .min = SECOND,
+     .max = 10 * MINUTE,
      .help = "For so long, from the moment that the store stops answering, commands wait for it "
              "before they are refused for now (IMAP NO [UNAVAILABLE], POP3 [SYS/TEMP], LMTP 451). "
              "MongoDB elects a new primary in 2 to 15 s."},
