@@ -85,12 +85,13 @@ const struct command cmd_alias_add = {
     .name = "alias add",
     .usage = "[OPTION...] ADDRESS TARGET...",
     .brief = "let mail for an address go to others",
-    .help = "Mail for ADDRESS goes to every TARGET: logins or other aliases. More targets may be "
-            "added later. @DOMAIN as ADDRESS is the catch-all of a domain: all mail for addresses "
-            "in it that do not exist. A detail behind the delimiter (user+detail) goes on to the "
-            "targets; an address with detail may be an alias of its own.\n"
-            "Targets in other domains get what users here send to the address; what comes by LMTP for "
-            "such an address is refused.",
+    .help =
+        "Mail for ADDRESS goes to every TARGET: logins or other aliases. More targets may be "
+        "added later. @DOMAIN as ADDRESS is the catch-all of a domain: all mail for addresses "
+        "in it that do not exist. A detail behind the delimiter (user+detail) goes on to the "
+        "targets; an address with detail may be an alias of its own.\n"
+        "Targets in other domains get what users here send to the address; what comes by LMTP for "
+        "such an address is refused.",
     .min_args = 2,
     .max_args = DIRECTORY_TARGETS_MAX,
     .run = run_alias_add,

@@ -167,7 +167,12 @@ Test(conn, large_output_reaches_a_slow_reader_and_holds_nobody_up)
         greet(&slow[i], address);
         client_say(&slow[i], "big 20000000\r\necho after\r\n");
     }
-    usleep(100000);
+    /* a busy machine may take a while to come to rest; a worker that waits for a reader never does
+     */
+    for (int i = 0; i < 1000 && (!net_read_counters(f.net).bytes_out ||
+                                 net_read_counters(f.net).workers.running);
+         i++)
+        usleep(10000);
     uint64_t sent = net_read_counters(f.net).bytes_out;
     cr_assert_lt(sent, (uint64_t)ARRAY_LEN(slow) * BIG); /* it waits for the readers */
     cr_assert_eq(net_read_counters(f.net).workers.running, 0);
