@@ -33,11 +33,11 @@ static void remove_folder(void)
     cr_assert_eq(system(command), 0);
 }
 
-TestSuite(sqlite, .init = make_folder, .fini = remove_folder, .timeout = 60);
+TestSuite(sqlite, .init = make_folder, .fini = remove_folder, .timeout = 300);
 
 static struct store *open_with(int timeout_ms, int pool_size)
 {
-    struct store_settings settings = {timeout_ms, pool_size};
+    struct store_settings settings = {.timeout_ms = timeout_ms, .pool_size = pool_size};
     struct store *s = NULL;
     struct error err = {0};
 
