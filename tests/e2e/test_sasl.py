@@ -13,7 +13,7 @@ from issuer import Issuer, Key, openssl
 from sasl import Line, Scram, bearer, scram, xoauth2
 from test_imapflow import library
 
-PROTOCOLS = ['imap', 'pop3']
+PROTOCOLS = ['imap', 'pop3', 'smtp']
 FAST = 'failure_delay = "10ms"; failure_delay_max = "300ms"; '
 ANNA, BERT = 'anna@example.org', 'bert@example.org'
 
