@@ -16,7 +16,8 @@
 #define HEADER_PIECE ((size_t)64 << 10) /* taken at once while the header lasts */
 #define HOPS_MAX     100                /* RFC 5321 section 6.3 */
 #define CAUGHT_MAX   ((size_t)16 << 10) /* octets of X-Envelope-To in sandbox mode */
-#define SEARCH_MAX   200u               /* messages looked through for a duplicate's id */
+#define SEARCH_MAX   100u               /* messages looked through for the same Message-ID, ... */
+#define SEARCH_UIDS  1000u              /* ... of so many uids */
 
 /* On its way in; t->content. */
 struct incoming {
@@ -358,23 +359,30 @@ static void add_envelope(const struct smtp_transaction *t, struct buf *out)
     }
 }
 
-/* The id of the newest message of INBOX with this Message-ID; 0: there is none. */
-static uint64_t find_message(struct account *account, const struct mailbox *box, const char *id)
+/* The ids of the last messages, of those with uids from `first` on; how many. */
+static size_t last_ids(const struct mailbox *box, uint32_t first, uint64_t ids[SEARCH_MAX])
 {
-    uint32_t n = MIN(box->sum.exists, SEARCH_MAX), found = 0;
-    uint64_t ids[SEARCH_MAX], result = 0;
+    struct mailbox_iter i = mailbox_iter(box, first);
+    struct message m;
+    size_t n = 0;
+
+    while (mailbox_next(&i, &m))
+        ids[n++ % SEARCH_MAX] = m.id;
+    return MIN(n, (size_t)SEARCH_MAX);
+}
+
+/* The id of one of these messages that has this Message-ID; 0: there is none. */
+static uint64_t find_message(struct account *account, const struct mailbox *box, uint32_t first,
+                             const char *id)
+{
     struct slice digests[SEARCH_MAX];
+    uint64_t ids[SEARCH_MAX], result = 0;
+    size_t n = last_ids(box, first, ids);
     struct hold *hold;
 
-    for (uint32_t i = 0; i < n; i++) {
-        struct message m;
-
-        if (mailbox_at(box, box->sum.exists - 1 - i, &m))
-            ids[found++] = m.id;
-    }
-    if (!found || message_digests(account, ids, found, digests, &hold, NULL) < 0)
+    if (!n || message_digests(account, ids, n, digests, &hold, NULL) < 0)
         return 0;
-    for (uint32_t i = 0; i < found && !result; i++) {
+    for (size_t i = 0; i < n && !result; i++) {
         struct mdigest d;
 
         if (digests[i].n && mdigest_open(&d, digests[i]) == 0 &&
@@ -385,23 +393,18 @@ static uint64_t find_message(struct account *account, const struct mailbox *box,
     return result;
 }
 
-/* A duplicate was stored before: which message is it? 0: not known. */
-static uint64_t find_duplicate(struct account *account, const char *id)
+/* Is there a message with this Message-ID among the last of a mailbox? Its id, or 0. */
+static uint64_t find_in(struct account *account, struct slice name, const char *id)
 {
     struct state *st = account_state(account);
-    const struct mailbox *inbox = state_mailbox_named(st, S("INBOX"));
+    const struct mailbox *there = *id ? state_mailbox_named(st, name) : NULL;
+    uint32_t first =
+        there && there->sum.uidnext > SEARCH_UIDS ? there->sum.uidnext - SEARCH_UIDS : 1;
     struct mailbox *box;
-    uint32_t first = 0;
     uint64_t result = 0;
 
-    if (!*id || !inbox) {
-        state_unref(st);
-        return 0;
-    }
-    if (inbox->sum.exists > SEARCH_MAX)
-        first = inbox->sum.uidnext > SEARCH_MAX ? inbox->sum.uidnext - SEARCH_MAX : 1;
-    if (mailbox_load(account, st, inbox->id, first, UINT32_MAX, &box, NULL) == 0) {
-        result = find_message(account, box, id);
+    if (there && mailbox_load(account, st, there->id, first, UINT32_MAX, &box, NULL) == 0) {
+        result = find_message(account, box, first, id);
         mailbox_unref(box);
     }
     state_unref(st);
@@ -410,7 +413,7 @@ static uint64_t find_duplicate(struct account *account, const char *id)
 
 static void reply_caught(struct incoming *in, const struct intent *it)
 {
-    uint64_t id = it->duplicate ? find_duplicate(it->account, in->fields.id) : it->message_id;
+    uint64_t id = it->duplicate ? find_in(it->account, S("INBOX"), in->fields.id) : it->message_id;
 
     if (id)
         smtp_reply_set(&in->reply, 250, "2.0.0", "Accepted [STATUS=new MSGID=M%016llx]",
@@ -454,34 +457,41 @@ static int catch_all(struct sending *d)
  * -------------------------------------------------------------------------------- */
 
 /* The mailbox for sent mail, made if need be; into the transaction's arena. */
-static struct slice sent_mailbox(struct sending *d)
+static struct slice sent_mailbox(struct sending *d, struct account *account)
 {
-    struct mail *mail = d->in->s->parts.mail;
-    struct intent create = {.kind = INTENT_CREATE, .name = S("Sent"), .uses = USE_SENT};
+    struct intent create = {
+        .kind = INTENT_CREATE, .account = account, .name = S("Sent"), .uses = USE_SENT};
     struct intent *list[] = {&create};
+    struct state *st = account_state(account);
     struct slice name = {0};
-    struct state *st;
 
-    if (account_open(mail, d->in->client->account.id, &create.account, NULL) < 0)
-        return S("Sent");
-    st = account_state(create.account);
     for (size_t i = 0; i < st->n_mailboxes && !name.p; i++)
         if (st->mailboxes[i]->uses & USE_SENT)
             name = slice_str(arena_str(&d->t->arena, slice_str(st->mailboxes[i]->name)));
     if (!name.p && !state_mailbox_named(st, S("Sent")))
-        mail_commit(mail, list, 1); /* if that fails, so does the copy, and says so */
+        mail_commit(d->in->s->parts.mail, list, 1); /* if that fails, so does the copy */
     intent_done(&create);
     state_unref(st);
-    account_unref(create.account);
     return name.p ? name : S("Sent");
 }
 
+/* A client that saves its copy before it sends has it there already. */
 static void plan_copy(struct sending *d)
 {
-    struct delivery *copy = deliveries_add_copy(&d->all, d->in->client->account.id, sent_mailbox(d),
-                                                d->sent, &d->message, "sent");
-    copy->intent.flags.system = FLAG_SEEN;
-    d->copy = copy;
+    uint64_t id = d->in->client->account.id;
+    struct slice mailbox = S("Sent");
+    struct account *account;
+    bool there = false;
+
+    if (account_open(d->in->s->parts.mail, id, &account, NULL) == 0) {
+        mailbox = sent_mailbox(d, account);
+        there = find_in(account, mailbox, d->in->fields.id) != 0;
+        account_unref(account);
+    }
+    if (there)
+        return;
+    d->copy = deliveries_add_copy(&d->all, id, mailbox, d->sent, &d->message, "sent");
+    d->copy->intent.flags.system = FLAG_SEEN;
 }
 
 static void plan(struct sending *d)

@@ -208,6 +208,11 @@ def test_sent_copies(store):
         with eider.imap(anna) as imap:
             imap.select('Sent')
             check(b'\\Seen' in imap.fetch('1', 'FLAGS')[1][0], 'it is seen')
+            imap.append('Sent', None, None, header('saved before') + b'\r\nHello\r\n')
+        with Client(eider, anna) as client:
+            client.sendmail(anna.login, [bert.login], header('saved before') + b'\r\nHello\r\n')
+        check(len(messages(eider, anna, 'Sent')) == 2, 'a copy that the client has saved is enough')
+        check(len(messages(eider, bert)) == 2, 'and sent it is all the same')
 
 
 def test_I24_a_client_that_tries_again_harms_nobody(store):
