@@ -5,6 +5,7 @@ process, a crowd of clients that only wait."""
 import imaplib
 import pathlib
 import signal
+import smtplib
 import socket
 import ssl
 import subprocess
@@ -134,12 +135,13 @@ listeners = ( {{ protocol = "imap"; address = "127.0.0.1"; port = {behind}; prox
 
 
 def test_one_protocol_a_process():
-    """eider-imapd and eider-lmtpd share a store; what one delivers the other shows."""
+    """eider-imapd, eider-lmtpd and eider-submitd share a store; what two deliver the other shows."""
     with Eider(start=False) as eider:
         processes = []
         try:
             for name, ports in (('eider-imapd', [eider.imaps_port]),
-                                ('eider-lmtpd', [eider.lmtp_port])):
+                                ('eider-lmtpd', [eider.lmtp_port]),
+                                ('eider-submitd', [eider.submit_port, eider.submits_port])):
                 with open(eider.log_path, 'ab') as log:
                     processes.append(subprocess.Popen(
                         [str(BIN / name), '-c', eider.config], stdin=subprocess.DEVNULL,
@@ -152,9 +154,14 @@ def test_one_protocol_a_process():
                 eider.deliver(anna.login, b'Subject: x\r\n\r\nhello\r\n')
                 wait_for(lambda: imap.noop() and imap.response('EXISTS')[1][-1] == b'1', 10,
                          'the delivery shows')
+                with smtplib.SMTP_SSL('127.0.0.1', eider.submits_port, context=client_context()) as client:
+                    client.login(anna.login, anna.password)
+                    client.sendmail(anna.login, [anna.login], b'Subject: y\r\n\r\nhello\r\n')
+                wait_for(lambda: imap.noop() and imap.response('EXISTS')[1][-1] == b'2', 10,
+                         'what was sent shows')
         finally:
             ended = [end_process(p) for p in processes]
-        check(all(ended), 'both end cleanly')
+        check(all(ended), 'all end cleanly')
 
 
 def test_a_socket_that_systemd_opened_is_used():
