@@ -57,7 +57,7 @@
 #define META           "meta"
 #define WIRE_MIN       9  /* MongoDB 4.4: $unionWith */
 #define WIRE_CLUSTERED 16 /* 5.3 */
-#define HELPERS        4  /* an insert seldom has more tables or commands */
+#define HELPERS        16 /* an insert seldom has more than three tables or commands */
 
 static const struct layout {
     bool clustered;
