@@ -1,20 +1,17 @@
 # SPDX-License-Identifier: MPL-2.0
 """Peers for tests of sending: a DNS server with signed zones (Knot), an SMTP server that does as it
 is told, Postfix, an HTTPS server for MTA-STS, a CA. All in folders of their own, on loopback."""
-import datetime
+import base64
 import http.server
-import os
 import pathlib
 import re
 import shutil
-import signal
 import socket
 import socketserver
 import ssl
 import subprocess
 import tempfile
 import threading
-import time
 
 from harness import Failed, end_process, free_ports, wait_for
 
@@ -274,7 +271,6 @@ class Talk:
         self.secure = True
 
     def do_auth(self, line, reply):
-        import base64
         user, password = self.server.login
         good = base64.b64encode(f'{user}\0{user}\0{password}'.encode()).decode()
         other = base64.b64encode(f'\0{user}\0{password}'.encode()).decode()

@@ -6,13 +6,13 @@ import collections
 import os
 import pathlib
 import re
+import smtplib
 import subprocess
 import tempfile
-import threading
 import time
 
-from harness import BIN, check, free_ports, main
-from peers import Authority, Knot, Policies, Postfix, Server, run
+from harness import BIN, Eider, check, client_context, free_ports, main, wait_for
+from peers import Authority, Knot, Policies, Postfix, Server
 
 SMTPOUT = BIN.parent / 'tests' / 'tools' / 'smtpout'
 PORT = free_ports(1)[0]             # of all servers found by MX
@@ -504,6 +504,30 @@ def test_routes_verify():
         check(out.one.result == 'delivered' and out.counters['ca'] == 1, out.results)
 
 
+# ---- with the queue around it ----
+
+def test_settings_reach_the_transport(store):
+    world = World.get()
+    settings = (f'sending = {{ port = {PORT}; mta_sts_port = {world.policies.port}; idle = "100ms"; '
+                f'ca_file = "{world.ca.file}"; local_networks = [ "127.0.0.0/8" ]; }};\n'
+                f'dns = {{ servers = "{world.knot.address}"; trust_anchor = "{world.knot.anchor}"; }};')
+    with Serving(at('127.0.0.6', tls=world.ca.context('mx.dane.signed.example')),
+                 at('127.0.0.2')) as (dane, plain), Eider(store, settings) as eider:
+        anna = eider.account('anna@eider.test')
+        with smtplib.SMTP('127.0.0.1', eider.submit_port, timeout=60) as client:
+            client.starttls(context=client_context())
+            client.login(anna.login, anna.password)
+            client.sendmail(anna.login, ['joe@dane.signed.example', 'joe@two.plain.example',
+                                         'joe@null.plain.example'],
+                            MESSAGE.replace(b'a@eider.test', b'anna@eider.test'))
+        wait_for(lambda: dane.messages and plain.messages, 60, 'both messages')
+        check(dane.messages[0].tls and b'policy=dane' in eider.log(), 'DANE')
+        check(not plain.messages[0].tls, 'plain')
+        with eider.imap(anna) as imap:
+            wait_for(lambda: imap.select()[1] == [b'1'], 60, 'the bounce for the null MX')
+            check(b'5.1.10' in imap.fetch('1', '(BODY[])')[1][0][1], 'its status')
+
+
 # ---- Postfix ----
 
 def test_postfix():
@@ -521,9 +545,7 @@ def test_postfix():
         check(results == {'delivered': 22, 'failed': 2}, f'{results} {out.results[:4]}')
         check({r.status for r in out.results if r.result == 'failed'} <= {'5.1.1', '5.3.4'},
               [r for r in out.results if r.result == 'failed'])
-        wait = time.monotonic() + 30
-        while len(postfix.mailbox('joe')) < 21 and time.monotonic() < wait:
-            time.sleep(0.05)
+        wait_for(lambda: len(postfix.mailbox('joe')) >= 21, 60, 'Postfix delivers')
         check(len(postfix.mailbox('joe')) == 21 and len(postfix.mailbox('ann')) == 1, postfix.log())
         check(b'.a dot\n..two\nthe end\n' in postfix.mailbox('ann')[0], 'as it was sent')
         check(out.counters['tls'] == out.counters['connected'] > 0, 'over TLS')
