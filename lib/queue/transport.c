@@ -575,8 +575,8 @@ static void on_resolved(void *context, struct resolved *r)
                    r->status, r->text, "");
         if (r->outcome == RESOLVE_FAILED)
             answer_waiting(d, &why); /* an answer, not a failure */
-        else
-            be_dead(d, &why);
+        else if (d->links_n == d->trying_n)
+            be_dead(d, &why); /* else links that are ready take what waits, DNS or not */
         resolved_unref(r);
     }
     pthread_mutex_unlock(&d->t->lock);
