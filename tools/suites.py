@@ -10,6 +10,7 @@ Suites, in this order; without names all of them:
   fuzz                   every fuzz target, a few seconds each, beginning with its seeds
   model                  the commit protocol's and the blobs' executable specification
   e2e                    every executable tests/e2e/test_*.py, against an ordinary build
+  cluster                tests/cluster: three nodes under faults, with a fixed seed (as root only)
 
 Picked up by being there: nothing is listed here. A test whose output holds Criterion's synthesis,
 or whose last line is "N passed, N failed", counts for as many; any other for one. A leak that
@@ -17,7 +18,8 @@ LeakSanitizer reports is a failure, whatever the exit status. The last line adds
 exit status is 0 only if nothing failed. What is skipped has failed: something that it needs is not
 there. Builds are kept in $EIDER_BUILD (default: build/).
 Environment: EIDER_FUZZ_SECONDS (all targets together, default 20), EIDER_MODEL_RUNS (default 60),
-EIDER_TEST_TIMEOUT (of one e2e script, default 900 s).
+EIDER_TEST_TIMEOUT (of one e2e script, default 900 s), EIDER_CLUSTER_SEED (default 1; "random"),
+EIDER_CLUSTER_SECONDS (of faults, default 30).
 """
 import json
 import os
@@ -33,7 +35,7 @@ from multiprocessing.pool import ThreadPool
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = pathlib.Path(os.environ.get('EIDER_BUILD', ROOT / 'build')).resolve()
 MESON_SUITES = ('unit', 'store', 'session')
-SUITES = MESON_SUITES + ('threads', 'fuzz', 'model', 'e2e')
+SUITES = MESON_SUITES + ('threads', 'fuzz', 'model', 'e2e', 'cluster')
 JOBS = len(os.sched_getaffinity(0))
 E2E_AT_ONCE = 2  # they mostly wait: for clients, for servers that start, for what idles
 
@@ -44,6 +46,7 @@ BUILDS = {
     'fuzz': ({'CC': 'clang'}, ['-Db_sanitize=address,undefined', '-Db_lundef=false',
                                '-Dfuzz=enabled']),
     'plain': ({}, ['--buildtype=debugoptimized']),
+    'faults': ({}, ['--buildtype=debugoptimized', '-Dplant=any']),  # lib/base/fault.h
 }
 
 SANITIZERS = {
@@ -136,6 +139,7 @@ NEEDED = {
     'fuzz': lambda folder: executables_in(folder, 'tests/fuzz'),
     'plain': lambda folder: [t for place in ('daemons', 'tests/tools', 'tests/stress')
                              for t in executables_in(folder, place)],
+    'faults': lambda folder: ['daemons/eider'],
 }
 
 
@@ -254,6 +258,17 @@ def e2e(tally):
             tally.add(f'e2e {script.stem}', ok, output, took)
 
 
+def cluster(tally):
+    folder = build('faults')
+    if not folder:
+        tally.failed += 1
+        return
+    seed = os.environ.get('EIDER_CLUSTER_SEED', '1')
+    for script in sorted((ROOT / 'tests' / 'cluster').glob('test_*.py')):
+        result = run(['python3', str(script), '--seed', seed], 900, {'EIDER_BIN': str(folder / 'daemons')})
+        tally.add(f'cluster {script.stem}', *result)
+
+
 def main(arguments):
     if '--help' in arguments or '-h' in arguments:
         print(__doc__.strip())
@@ -272,7 +287,7 @@ def main(arguments):
         meson_suites(tally, 'asan', under_asan)
     if 'threads' in wanted:
         meson_suites(tally, 'tsan', ['threads'])
-    for name, suite in (('fuzz', fuzz), ('model', model), ('e2e', e2e)):
+    for name, suite in (('fuzz', fuzz), ('model', model), ('e2e', e2e), ('cluster', cluster)):
         if name in wanted:
             suite(tally)
     print(f'{tally.passed} passed, {tally.failed} failed')

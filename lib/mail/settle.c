@@ -123,14 +123,14 @@ static enum verdict one_round(struct turn *t, int round, int64_t *ret_time)
     uint64_t broken = t->account->mail->broken;
     enum verdict v;
 
-    if (broken & BREAK_TXID && t->outcome == STORE_TAKEN) {
+    if ((broken & BREAK_TXID || PLANTED(txid_unchecked)) && t->outcome == STORE_TAKEN) {
         *ret_time = t->seen;
         return OURS;
     }
     v = look_into_slot(t, ret_time);
     if (v != OPEN || *ret_time == 0)
         return v;
-    if (broken & BREAK_FENCE) {
+    if (broken & BREAK_FENCE || PLANTED(fence_skipped)) {
         turn_answer(t, -ERR_UNAVAILABLE, "taken for refused");
         return LOST;
     }

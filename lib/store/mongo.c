@@ -50,6 +50,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/base/plant.h"
 #include "lib/store/mongo_impl.h"
 
 #define DB_DEFAULT     "eider"
@@ -338,7 +339,8 @@ static void prepare_options(struct mongo *m, const mongoc_uri_t *uri)
     m->command_ms = socket_ms > 0 ? MAX(1, socket_ms / 4 * 3) : m->store.settings.timeout_ms / 2;
     m->store.settings.pool_size =
         mongoc_uri_get_option_as_int32(uri, MONGOC_URI_MAXPOOLSIZE, m->store.settings.pool_size);
-    mongoc_write_concern_set_w(concern, MONGOC_WRITE_CONCERN_W_MAJORITY);
+    mongoc_write_concern_set_w(concern,
+                               PLANTED(one_member_enough) ? 1 : MONGOC_WRITE_CONCERN_W_MAJORITY);
     mongoc_write_concern_set_journal(concern, true);
     mongoc_write_concern_set_wtimeout_int64(concern, m->command_ms);
     m->write_opts = bson_new();

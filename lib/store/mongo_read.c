@@ -9,6 +9,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
+#include "lib/base/plant.h"
 #include "lib/store/mongo_impl.h"
 
 #define PAGE_DOCS 10000
@@ -34,12 +35,18 @@ static void add_projection(bson_t *command, const char *field, enum store_parts 
     bson_append_document_end(command, &fields);
 }
 
+static const char *concern_of(enum store_level level)
+{
+    if (PLANTED(local_reads))
+        return "local";
+    return level == STORE_LINEARIZABLE ? "linearizable" : "majority";
+}
+
 /* Even what any member may answer is read at majority: it costs nothing there, and what is rolled
  * back later is never seen. */
 static void add_level(bson_t *command, const struct mongo *m, enum store_level level)
 {
-    BCON_APPEND(command, "readConcern", "{", "level",
-                level == STORE_LINEARIZABLE ? "linearizable" : "majority", "}", "maxTimeMS",
+    BCON_APPEND(command, "readConcern", "{", "level", concern_of(level), "}", "maxTimeMS",
                 BCON_INT32(m->command_ms));
 }
 

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: MPL-2.0
+"""The fault driver: breaks one part of a cluster after the other, in an order that a seed gives, and has
+each come back. MongoDB keeps its majority (but for moments), so that there is something to be lost."""
+import random
+import time
+
+from clusters import NODES, await_that
+
+VERBS = (('insert', ('log', 'messages', 'snapshots', 'segments', 'bloblinks', 'textindex')),
+         ('update', ('snapshots', 'accounts')),
+         ('get', ('log', 'messages', 'segments', 'accounts', 'addresses')),
+         ('range', ('log', 'snapshots', 'segments')),
+         ('delete', ('log', 'segments')))
+# the commit itself more often than the rest
+POINTS = ['insert.log.before', 'insert.log.after', 'insert.messages.before', 'insert.messages.after'] * 4 + [
+    f'{verb}.{table}.{when}' for verb, tables in VERBS for table in tables for when in ('before', 'after')]
+
+
+class Driver:
+    def __init__(self, cluster, history, seed, only='all'):
+        """only='set': nothing but the replica set suffers."""
+        self.cluster, self.history = cluster, history
+        self.chance = random.Random(seed)
+        self.on_set = {  # weight, what is done while the replica set is whole
+            'kill the primary': (4, self.kill_primary),
+            'freeze the primary': (3, self.freeze_primary),
+            'step down': (3, self.step_down),
+            'kill a secondary': (3, self.kill_secondary),
+            'cut a machine off': (3, self.part_machine)}
+        self.at_any_time = {
+            'die at a point': (6, self.die_at_point),
+            'kill an Eider': (3, self.kill_eider),
+            'freeze an Eider': (2, self.freeze_eider),
+            'restart an Eider': (2, self.restart_eider),
+            'kill the Redis master': (1, self.kill_redis),
+            'kill all of Redis': (1, self.kill_all_redis),
+            'kill HAProxy': (1, self.kill_haproxy)}
+        self.count, self.points_met = 0, 0
+        if only == 'set':
+            self.at_any_time = {'nothing': (1, lambda: self.hold(0.5, 0.5))}
+
+    def one(self):
+        """Breaks something and mends it again."""
+        kinds = {**self.at_any_time, **(self.on_set if self.whole() else {})}
+        name = self.chance.choices(list(kinds), [w for w, _ in kinds.values()])[0]
+        began = self.history.now()
+        what = kinds[name][1]()
+        self.count += 1
+        self.history.add(began, who='driver', op='fault', what=name, where=what)
+
+    def hold(self, least, most):
+        time.sleep(self.chance.uniform(least, most))
+
+    def back(self, name, seconds=60):
+        self.cluster.heal(name)
+        await_that(self.cluster.parts[name].answers, seconds, f'{name} is back')
+
+    def an_eider(self):
+        return f'eider{self.chance.randint(1, 3)}'
+
+    # -- Eider --
+
+    def die_at_point(self):
+        """A new process that will kill itself; where it does not come to that point, it is killed."""
+        name, point = self.an_eider(), self.chance.choice(POINTS)
+        part = self.cluster.parts[name]
+        count = self.chance.choice((1, 1, 2, 5, 20))
+        self.cluster.kill(name)
+        self.cluster.environment[name] = {**self.cluster.environment.get('all', {}), 'EIDER_FAULT': f'{point}:{count}'}
+        part.start()
+        self.cluster.environment[name] = self.cluster.environment.get('all', {})
+        end = time.monotonic() + 4
+        while part.pid and time.monotonic() < end:
+            time.sleep(0.05)
+        reached = not part.pid
+        self.points_met += reached
+        if not reached:
+            self.cluster.kill(name)
+        self.back(name)
+        return f'{name} {point}:{count}{"" if reached else " (not reached)"}'
+
+    def kill_eider(self):
+        name = self.an_eider()
+        self.cluster.kill(name)
+        self.hold(0, 1)
+        self.back(name)
+        return name
+
+    def freeze_eider(self):
+        name = self.an_eider()
+        self.cluster.freeze(name)
+        self.hold(0.5, 4)
+        self.cluster.thaw(name)
+        return name
+
+    def restart_eider(self):
+        name = self.an_eider()
+        self.cluster.parts[name].stop(seconds=40)
+        self.back(name)
+        return name
+
+    # -- MongoDB --
+
+    def whole(self):
+        """Three members that follow one primary: one of them may be taken away."""
+        said = [self.cluster.hello(i) for i in (1, 2, 3)]
+        return sum(bool(h.get('isWritablePrimary')) for h in said) == 1 and \
+            sum(bool(h.get('secondary')) for h in said) == 2
+
+    def kill_primary(self):
+        name = self.cluster.primary() or 'mongod1'
+        self.cluster.kill(name)
+        self.hold(0.2, 3)
+        self.cluster.heal(name)
+        return name
+
+    def freeze_primary(self):
+        name = self.cluster.primary() or 'mongod1'
+        self.cluster.freeze(name)
+        self.hold(1, 6)
+        self.cluster.thaw(name)
+        return name
+
+    def step_down(self):
+        return self.cluster.step_down()
+
+    def kill_secondary(self):
+        primary = self.cluster.primary()
+        name = self.chance.choice([f'mongod{i}' for i in (1, 2, 3) if f'mongod{i}' != primary])
+        self.cluster.kill(name)
+        self.hold(0.2, 2)
+        self.cluster.heal(name)
+        return name
+
+    def part_machine(self):
+        name = self.chance.choice(NODES)
+        self.cluster.part(name)
+        self.hold(1, 6)
+        self.cluster.join(name)
+        return name
+
+    # -- the rest --
+
+    def kill_redis(self):
+        name = self.cluster.redis_master() or 'redis1'
+        self.cluster.kill(name)
+        self.hold(0.5, 4)
+        self.back(name)
+        return name
+
+    def kill_all_redis(self):
+        for i in (1, 2, 3):
+            self.cluster.kill(f'redis{i}')
+        self.hold(0.5, 4)
+        for i in (1, 2, 3):
+            self.back(f'redis{i}')
+        return 'redis1 to redis3'
+
+    def kill_haproxy(self):
+        self.cluster.kill('haproxy')
+        self.hold(0, 0.5)
+        self.back('haproxy')
+        return 'haproxy'
+
+
+def end_of_trouble(cluster):
+    """Everything up again, and seen to be."""
+    cluster.heal_all(120)
+    await_that(cluster.primary, 60, 'a primary')
+    await_that(cluster.front_is_open, 60, 'the front')
