@@ -72,3 +72,23 @@ Test(codec, utf8_refuses_overlong_surrogate_and_too_high)
         cr_assert_not(utf8_valid(slice_str(bad[i])), "%zu", i);
     cr_assert(utf8_valid(S("a\xc3\xbc\xe2\x82\xac\xf0\x9f\x98\x80")));
 }
+
+Test(codec, base64url_is_strict)
+{
+    static const struct {
+        const char *text, *want; /* want NULL: invalid */
+    } cases[] = {
+        {"", ""},       {"Zg", "f"}, {"Zm8", "fo"}, {"Zm9v", "foo"}, {"-_-_", "\xfb\xff\xbf"},
+        {"Zg==", NULL}, {"Z", NULL}, {"Zh", NULL},  {"+/+/", NULL},  {"Zm9v\n", NULL},
+        {"Zm9vZ", NULL}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct buf out = buf_make(100);
+        int r = base64url_decode(&out, slice_str(cases[i].text));
+
+        cr_expect(r == (cases[i].want ? 0 : -ERR_INVALID), "%s", cases[i].text);
+        if (r == 0)
+            cr_expect(slice_eq(buf_slice(&out), slice_str(cases[i].want)), "%s", cases[i].text);
+        buf_done(&out);
+    }
+}
