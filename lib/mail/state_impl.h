@@ -54,6 +54,7 @@ struct names {
     _Atomic uint32_t refs;
     struct slice *items; /* sorted; each its own memory */
     size_t n;
+    size_t cap; /* room that is known of; 0 where items was made to measure */
 };
 
 struct values {

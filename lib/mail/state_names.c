@@ -93,7 +93,10 @@ void names_set(struct names **names, struct slice name, bool on)
         return;
     n = names_own(names);
     if (on) {
-        n->items = mem_realloc(n->items, n->n + 1, sizeof *n->items);
+        if (n->n >= n->cap) {
+            n->cap = MAX(n->n * 2, (size_t)8);
+            n->items = mem_realloc(n->items, n->cap, sizeof *n->items);
+        }
         memmove(n->items + at + 1, n->items + at, (n->n - at) * sizeof *n->items);
         n->items[at] = own(name);
         n->n++;
