@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MPL-2.0
 """The fault driver: breaks one part of a cluster after the other, in an order that a seed gives, and has
-each come back. MongoDB keeps its majority (but for moments), so that there is something to be lost."""
+each come back. MongoDB loses its majority for moments only, so that there is something to be lost."""
 import random
 import time
 
@@ -26,6 +26,8 @@ class Driver:
             'freeze the primary': (3, self.freeze_primary),
             'step down': (3, self.step_down),
             'kill a secondary': (3, self.kill_secondary),
+            'freeze both secondaries': (2, self.freeze_secondaries),
+            'kill both secondaries, then the primary': (3, self.strand_primary),
             'cut a machine off': (3, self.part_machine)}
         self.at_any_time = {
             'die at a point': (6, self.die_at_point),
@@ -37,11 +39,12 @@ class Driver:
             'kill HAProxy': (1, self.kill_haproxy)}
         self.count, self.points_met = 0, 0
         if only == 'set':
-            self.at_any_time = {'nothing': (1, lambda: self.hold(0.5, 0.5))}
+            self.at_any_time = {}
 
     def one(self):
         """Breaks something and mends it again."""
-        kinds = {**self.at_any_time, **(self.on_set if self.whole() else {})}
+        while not (kinds := {**self.at_any_time, **(self.on_set if self.whole() else {})}):
+            self.hold(0.2, 0.2)
         name = self.chance.choices(list(kinds), [w for w, _ in kinds.values()])[0]
         began = self.history.now()
         what = kinds[name][1]()
@@ -131,6 +134,34 @@ class Driver:
         self.hold(0.2, 2)
         self.cluster.heal(name)
         return name
+
+    def secondaries(self):
+        primary = self.cluster.primary()
+        return [f'mongod{i}' for i in (1, 2, 3) if f'mongod{i}' != primary][:2]
+
+    def freeze_secondaries(self):
+        """Longer than a write waits: it is told that its outcome is unknown, and then happens."""
+        names = self.secondaries()
+        for name in names:
+            self.cluster.freeze(name)
+        self.hold(1, 6)
+        for name in names:
+            self.cluster.thaw(name)
+        return ' '.join(names)
+
+    def strand_primary(self):
+        """What it takes while the others are down is on no other member, and rolled back later: they elect
+        one of them before it comes back."""
+        names, primary = self.secondaries(), self.cluster.primary() or 'mongod1'
+        for name in names:
+            self.cluster.kill(name)
+        self.hold(0.3, 1.8)
+        self.cluster.kill(primary)
+        for name in names:
+            self.cluster.heal(name)
+        await_that(self.cluster.primary, 60, 'the others elect a primary')
+        self.cluster.heal(primary)
+        return primary
 
     def part_machine(self):
         name = self.chance.choice(NODES)

@@ -39,7 +39,7 @@ def run(name, folder, options, seed):
     found = re.search(r'(\d+ violations).*?:\\n(.*?)(\\n|")', said) or re.search(r'(FAIL) (.*)', said)
     if found:
         return f'{found[1]}: {found[2][:200]}'
-    return None if done.returncode == 0 else said[-300:]
+    return None if done.returncode == 0 else f'status {done.returncode}: {said[-300:]} {done.stderr[-300:].decode()}'
 
 
 def main():

@@ -120,6 +120,15 @@ def check_waits(cluster, account):
 
 # ---- the proof ----
 
+def plant(cluster, name):
+    """From now on the Eiders have that bug."""
+    for eider in cluster.kinds('eider') if name else []:
+        cluster.environment[eider.name] = cluster.environment['all'] = {'EIDER_PLANT': name}
+        cluster.kill(eider.name)
+        cluster.heal(eider.name)
+        eider.await_ready()
+
+
 def crowd(cluster, accounts, history, seed):
     anna, bert, shared = accounts
     who = [(Mta, anna), (Reader, anna), (Mta, bert), (Popper, bert), (Mta, shared), (Mta, shared), (Reader, shared),
@@ -191,7 +200,7 @@ def check_store(cluster):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--faults', type=int, default=10 ** 9, help='so many, or --seconds')
-    p.add_argument('--seconds', type=int, default=int(os.environ.get('EIDER_CLUSTER_SECONDS', '30')))
+    p.add_argument('--seconds', type=int, default=30)
     p.add_argument('--seed', default='1')
     p.add_argument('--keep', default=None)
     p.add_argument('--no-waits', action='store_true', help='only the faults')
@@ -202,22 +211,20 @@ def main():
         options.seed = str(random.randrange(10 ** 9))
     folder = options.dir or tempfile.mkdtemp(prefix='eider-cluster-')
     options.keep = options.keep or f'{folder}.history'
-    environment = {'all': {'EIDER_PLANT': os.environ.get('EIDER_PLANT', 'none')}}
-    for i in (1, 2, 3):
-        environment[f'eider{i}'] = environment['all']
+    planted = os.environ.pop('EIDER_PLANT', None)  # not before the store is made
     tests = Tests()
-    cluster = Cluster(folder, settings=SETTINGS, eider=BIN / 'eider', environment=environment)
+    cluster = Cluster(folder, settings=SETTINGS, eider=BIN / 'eider')
     try:
         began = time.monotonic()
         with cluster:
             print(f'     up after {time.monotonic() - began:.1f} s, on {cluster.front}', flush=True)
             accounts = make_accounts(cluster)
+            plant(cluster, planted)
             tests.run('I1-I5 I10 I16 I21-I25 I30 nothing is lost, doubled or reordered', prove, cluster, accounts, options)
             tests.run('I6 I26 I27 eider fsck --all', check_store, cluster)
             if not options.no_waits:
                 waiter = Account('waits@example.org')
                 cli(cluster, 'account', 'add', waiter.login, '--password-stdin', stdin=PASSWORD + '\n')
-                cluster.environment.clear()
                 with imaplib.IMAP4(cluster.front, timeout=30) as imap:
                     imap.login(waiter.login, PASSWORD)
                     imap.append('INBOX', None, None, b'Subject: first\r\n\r\nx\r\n')
