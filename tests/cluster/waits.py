@@ -90,6 +90,8 @@ def lmtp_worker(host, account):
             code, said = client.data(b'Subject: number %d\r\n\r\nhello\r\n' % deliver.n)
         if code == 250:
             return None
+        if code == 421:  # a clean good-bye
+            raise smtplib.SMTPServerDisconnected(said.decode())
         client.rset()
         return f'{code} {said.decode()}'
 
