@@ -12,6 +12,7 @@
 #define RESPONSE_MAX ((size_t)16 << 20)
 #define TIMEOUT_MS   30000
 #define REQUESTS_MAX 1000
+#define SHUTDOWN_MS  2000 /* for the first request of a connection when the server stops */
 
 struct http_service {
     struct session_service service; /* first */
@@ -204,6 +205,13 @@ static bool ready(struct session *s)
     return has_request((const struct http *)s);
 }
 
+/* Whoever has just come is still told that he should not have: his request is on its way. */
+static void begin_shutdown(struct http *h)
+{
+    h->shutdown = true;
+    h->deadline_ms = MIN(h->deadline_ms, clock_mono_ms() + SHUTDOWN_MS);
+}
+
 static void step(struct session *s, unsigned events)
 {
     struct http *h = (struct http *)s;
@@ -211,13 +219,14 @@ static void step(struct session *s, unsigned events)
     if (h->deadline_ms == 0)
         h->deadline_ms = clock_mono_ms() + h->service->settings.timeout_ms;
     if (events & SESSION_SHUTDOWN)
-        h->shutdown = true;
+        begin_shutdown(h);
     while (!h->closing && h->s.out.n < SESSION_SLICE && step_request(h))
         ;
     if (!h->closing && !has_request(h)) {
         if (clock_mono_ms() >= h->deadline_ms && h->s.in.n)
             fail(h, 408);
-        if (events & SESSION_EOF || h->shutdown || clock_mono_ms() >= h->deadline_ms)
+        if (events & SESSION_EOF || (h->shutdown && h->requests) ||
+            clock_mono_ms() >= h->deadline_ms)
             h->closing = true;
     }
     s->want = (struct session_want){.input = !h->closing,

@@ -159,4 +159,12 @@ Test(session, a_connection_ends_after_so_many_requests_and_when_the_server_stops
     drive_shutdown(&t.d);
     cr_assert(t.d.closed);
     talk_done(&t);
+
+    talk_init(&t); /* one that has just come is answered first */
+    drive_shutdown(&t.d);
+    cr_assert(!t.d.closed);
+    heard(&t);
+    drive_send(&t.d, S("GET /echo HTTP/1.1\r\nHost: a\r\n\r\n"));
+    cr_assert(slice_starts(heard(&t), S("HTTP/1.1 200 OK")) && t.d.closed);
+    talk_done(&t);
 }
