@@ -174,16 +174,19 @@ static void log_failure(const struct destination *d, const struct reason *why)
     log_end(&l);
 }
 
-/* Under the lock. */
+/* Under the lock. Jobs that were on their way when it was found dead find the same once more, which
+ * is no reason to wait longer. */
 static void be_dead(struct destination *d, const struct reason *why)
 {
-    int64_t ms = DEAD_MAX_MS;
+    int64_t ms = DEAD_MAX_MS, now = clock_mono_ms();
 
-    if (d->failures < 6)
-        ms = MIN((int64_t)DEAD_MS << d->failures, (int64_t)DEAD_MAX_MS);
-    d->failures++;
+    if (d->dead_until <= now) {
+        if (d->failures < 6)
+            ms = MIN((int64_t)DEAD_MS << d->failures, (int64_t)DEAD_MAX_MS);
+        d->failures++;
+        d->dead_until = now + ms;
+    }
     d->room = 1;
-    d->dead_until = clock_mono_ms() + ms;
     log_failure(d, why);
     answer_waiting(d, why);
 }
