@@ -313,7 +313,8 @@ static struct session_service *new_submission(struct node *node, const struct co
     struct submit_settings s = {
         .smtp = {.hostname = c->hostname,
                  .message_max = c->limits.message_size,
-                 .recipients_max = c->limits.recipients,
+                 /* beyond it the client is told to send again for the rest */
+                 .recipients_max = MIN(c->limits.recipients, (unsigned)QUEUE_RECIPIENTS_MAX),
                  .bad_commands = c->limits.bad_commands,
                  .timeout_ms = c->limits.login_timeout * 5,
                  .starttls = starttls,

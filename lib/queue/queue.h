@@ -76,6 +76,8 @@ struct queue_writer *queue_writer_new(struct queue *queue) MUST_USE;
 int queue_writer_feed(struct queue_writer *w, struct slice bytes, struct error *err) MUST_USE;
 void queue_writer_free(struct queue_writer *w);
 
+#define QUEUE_RECIPIENTS_MAX 10000 /* of one message; more is -ERR_LIMIT */
+
 #define QUEUE_ID_TEXT 17 /* 16 hex digits and a NUL */
 
 /* Where the domain of the envelope sender has keys (dkim.h), the message is signed; a binary one is

@@ -18,9 +18,8 @@
 #include "lib/queue/queue_impl.h"
 #include "lib/store/keys.h"
 
-#define RECIPIENTS_MAX 10000
-#define STRING_MAX     2000 /* of an address, an ORCPT, an ENVID: more than any protocol lets in */
-#define SAME_ROUNDS    4    /* so often the envelope is tried again, then a tombstone goes there */
+#define STRING_MAX  2000 /* of an address, an ORCPT, an ENVID: more than any protocol lets in */
+#define SAME_ROUNDS 4    /* so often the envelope is tried again, then a tombstone goes there */
 
 /* One entry in the making: recipients [from, from + n) of the order. */
 struct share {
@@ -57,8 +56,8 @@ static int check(const struct queue_envelope *e, struct error *err)
 
     if (e->recipients_n == 0)
         return error_set(err, ERR_INVALID, "no recipients");
-    if (e->recipients_n > RECIPIENTS_MAX)
-        return error_set(err, ERR_LIMIT, "more than %d recipients", RECIPIENTS_MAX);
+    if (e->recipients_n > QUEUE_RECIPIENTS_MAX)
+        return error_set(err, ERR_LIMIT, "more than %d recipients", QUEUE_RECIPIENTS_MAX);
     for (size_t i = 0; i < e->recipients_n && ok; i++)
         ok = is_short(e->recipients[i].address) && is_short(e->recipients[i].orcpt) &&
              strrchr(e->recipients[i].address, '@');
