@@ -17,13 +17,15 @@ or whose last line is "N passed, N failed", counts for as many; any other for on
 LeakSanitizer reports is a failure, whatever the exit status. The last line adds up all suites; the
 exit status is 0 only if nothing failed. What is skipped has failed: something that it needs is not
 there. Builds are kept in $EIDER_BUILD (default: build/).
-Environment: EIDER_FUZZ_SECONDS (all targets together, default 20), EIDER_MODEL_RUNS (default 60),
+Environment: EIDER_FUZZ_SECONDS (all targets together, default 20), EIDER_FUZZ_SEED (default 1;
+"random"), EIDER_MODEL_RUNS (default 60),
 EIDER_TEST_TIMEOUT (of one e2e script, default 900 s), EIDER_CLUSTER_SEED (default 1; "random"),
 EIDER_CLUSTER_SECONDS (of faults, default 30).
 """
 import json
 import os
 import pathlib
+import random
 import re
 import shutil
 import subprocess
@@ -207,11 +209,17 @@ def fuzz(tally):
             tally.add(f'fuzz {name}', *result)
 
 
+def fuzz_seed():
+    """The same inputs each time: a verdict on a change is about the change. Longer runs take "random"."""
+    seed = os.environ.get('EIDER_FUZZ_SEED', '1')
+    return random.randrange(1, 2 ** 31) if seed == 'random' else int(seed)
+
+
 def fuzz_one(target, seconds):
     name = target.name.removeprefix('fuzz_')
     with tempfile.TemporaryDirectory(prefix='eider-fuzz-') as corpus:
         seeds = ROOT / 'tests' / 'fuzz' / 'seeds' / name
-        command = [str(target), f'-max_total_time={seconds}', '-rss_limit_mb=2560',
+        command = [str(target), f'-max_total_time={seconds}', f'-seed={fuzz_seed()}', '-rss_limit_mb=2560',
                    '-timeout=20', f'-artifact_prefix={corpus}/', corpus]
         if seeds.is_dir():
             command.append(str(seeds))

@@ -110,10 +110,6 @@ static int finish_listener(struct conf *c, struct conf_listener *l, struct error
                              "%s:%u: a listener has either path, or address and port", c->file,
                              l->line);
         l->path = below_data(c, l->path);
-        /* The end of sun_path. */
-        if (strlen(l->path) > 107)
-            return error_set(err, ERR_INVALID, "%s:%u: the socket's path is longer than 107 bytes",
-                             c->file, l->line);
         return 0;
     }
     if (strcmp(l->address, "*") != 0 && inet_pton(AF_INET, l->address, &scratch) != 1 &&
@@ -222,8 +218,11 @@ static int finish(struct conf *c, struct error *err)
     if ((r = finish_store(c, err)) < 0 || (r = finish_bus(c, err)) < 0 ||
         (r = finish_names(c, err)) < 0)
         return r;
-    r = finish_lists(c, err);
-    return r < 0 ? r : finish_routes(c, err);
+    if ((r = finish_lists(c, err)) < 0 || (r = finish_routes(c, err)) < 0)
+        return r;
+    for (const struct conf_row *row = conf_rows; r == 0 && row->name; row++)
+        r = value_check(row, c, &(struct conf_place){c->file, row->name}, err);
+    return r;
 }
 
 static int make(const config_t *parsed, const char *name, struct conf **ret, struct error *err)

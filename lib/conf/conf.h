@@ -280,7 +280,7 @@ int conf_check_serve(const struct conf *c, struct error *err) MUST_USE;
 void conf_each(const struct conf *c,
                void (*tell)(void *context, const char *name, const char *value, bool is_default),
                void *context);
-/* The settings as a file that conf_parse takes. */
+/* The settings as a file that conf_parse takes, with all passwords: not for showing. */
 void conf_write(const struct conf *c, struct buf *out);
 /* etc/eider.conf: every setting explained, with its default, commented out. */
 void conf_write_sample(struct buf *out);

@@ -43,7 +43,7 @@ static const struct conf_row listener_rows[] = {
      .help =
          "0 means the usual one: imap 143, or 993 with implicit TLS; pop3 110, or 995; submission "
          "587, or 465; lmtp 24; http 8080, or 8443."},
-    {"path", CONF_STRING, AT(path), "\"\"", .max = 100,
+    {"path", CONF_STRING, AT(path), "\"\"", .max = 107, /* the end of sun_path */
      .help = "A UNIX socket instead of address and port; a relative path is below data."},
     {"mode", CONF_MODE, AT(mode), "\"0660\"", .max = 0777, .help = "Permissions of the socket."},
     {"tls", CONF_ENUM, AT(tls), "\"none\"", .choices = tls_modes,

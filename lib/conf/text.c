@@ -65,7 +65,7 @@ void conf_write(const struct conf *c, struct buf *out)
             continue;
         }
         buf_printf(out, "%s%s = ", section ? "    " : "", tail(row->name));
-        value_write(row, c, true, out);
+        value_write(row, c, false, out);
         buf_add_str(out, ";\n");
         if (section && !section_has(section, row + 1)) {
             buf_add_str(out, "};\n");

@@ -33,7 +33,9 @@ int value_error(const config_setting_t *s, const struct conf_place *at, struct e
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    return error_set(err, ERR_INVALID, "%s:%u: %s: %s", file, s ? s->line : 0, at->name, text);
+    if (!s)
+        return error_set(err, ERR_INVALID, "%s: %s: %s", file, at->name, text);
+    return error_set(err, ERR_INVALID, "%s:%u: %s: %s", file, s->line, at->name, text);
 }
 
 static bool with_unit(const char *text, const struct unit *units, size_t n, uint64_t *ret)
@@ -127,15 +129,10 @@ static int read_enum(const struct conf_row *row, const config_setting_t *s,
     return value_error(s, at, err, "one of %s is wanted", buf_cstr(&names));
 }
 
-static int read_string(const struct conf_row *row, const config_setting_t *s,
-                       const struct conf_place *at, struct arena *a, const char **ret,
-                       struct error *err)
+/* 0, or says what is wrong with a text. s: NULL where it does not stand in the file like this. */
+static int check_text(const struct conf_row *row, const config_setting_t *s,
+                      const struct conf_place *at, const char *text, struct error *err)
 {
-    const char *text;
-
-    if (s->type != CONFIG_TYPE_STRING)
-        return value_error(s, at, err, "a string is wanted, in quotes");
-    text = config_setting_get_string(s);
     if (strlen(text) < row->min)
         return value_error(s, at, err, "must not be empty or that short");
     if (strlen(text) > row->max)
@@ -143,8 +140,22 @@ static int read_string(const struct conf_row *row, const config_setting_t *s,
     for (const char *p = text; *p; p++)
         if ((unsigned char)*p < ' ')
             return value_error(s, at, err, "contains a control character");
-    *ret = arena_str(a, slice_str(text));
     return 0;
+}
+
+static int read_string(const struct conf_row *row, const config_setting_t *s,
+                       const struct conf_place *at, struct arena *a, const char **ret,
+                       struct error *err)
+{
+    const char *text;
+    int r;
+
+    if (s->type != CONFIG_TYPE_STRING)
+        return value_error(s, at, err, "a string is wanted, in quotes");
+    text = config_setting_get_string(s);
+    if ((r = check_text(row, s, at, text, err)) == 0)
+        *ret = arena_str(a, slice_str(text));
+    return r;
 }
 
 static int read_mode(const struct conf_row *row, const config_setting_t *s,
@@ -287,6 +298,27 @@ int value_default(const struct conf_row *row, struct arena *a, void *base, struc
     else
         r = error_set(err, ERR_INTERNAL, "default of %s: %s", row->name, config_error_text(&c));
     config_destroy(&c);
+    return r;
+}
+
+int value_check(const struct conf_row *row, const void *base, const struct conf_place *at,
+                struct error *err)
+{
+    const void *v = (const char *)base + row->offset;
+    const struct conf_any_list *list = v;
+    int r = 0;
+
+    if (row->type == CONF_STRING)
+        return check_text(row, NULL, at, *(const char *const *)v, err);
+    for (size_t i = 0; row->type == CONF_GROUPS && i < list->n; i++) {
+        const char *item = (const char *)list->items + i * row->item_size;
+
+        for (const struct conf_row *m = row->members; r == 0 && m->name; m++) {
+            CLEANUP_FREE char *name = mem_printf("%s.%s", at->name, m->name);
+
+            r = value_check(m, item, &(struct conf_place){at->file, name}, err);
+        }
+    }
     return r;
 }
 

@@ -22,6 +22,10 @@ int value_read(const struct conf_row *row, const config_setting_t *s, const stru
 /* The row's default, by the same way. */
 int value_default(const struct conf_row *row, struct arena *a, void *base,
                   struct error *err) MUST_USE;
+/* Once more, for what stands in `base` now: a path below data may be too long with data in front.
+ */
+int value_check(const struct conf_row *row, const void *base, const struct conf_place *at,
+                struct error *err) MUST_USE;
 /* Refuses members of the group that no row in `rows` names. prefix: "limits." or "". */
 int value_check_names(const struct conf_row *rows, const config_setting_t *group,
                       const char *prefix, const struct conf_place *at, struct error *err) MUST_USE;

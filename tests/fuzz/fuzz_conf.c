@@ -9,6 +9,15 @@
 
 #define TEXT_MAX ((size_t)1 << 22)
 
+static void see(void *context, const char *name, const char *value, bool is_default)
+{
+    (void)context;
+    (void)name;
+    (void)is_default;
+    if (!*value)
+        abort();
+}
+
 static bool write_of(const char *text, struct buf *out)
 {
     struct error err = {0};
@@ -20,6 +29,7 @@ static bool write_of(const char *text, struct buf *out)
         return false;
     }
     conf_write(c, out);
+    conf_each(c, see, NULL);
     (void)conf_check_serve(c, &err);
     conf_free(c);
     return true;

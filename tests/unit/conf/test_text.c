@@ -48,6 +48,25 @@ Test(text, what_is_written_reads_back_as_the_same)
     }
 }
 
+/* What data makes too long is refused where it is read, not by whoever reads what was written. */
+Test(text, a_path_is_measured_with_data_in_front)
+{
+    CLEANUP_FREE char *fits = mem_printf("data = \"/%0100d\";", 0);
+    CLEANUP_FREE char *too_long = mem_printf("data = \"/%0103d\";", 0);
+    CLEANUP_FREE char *far_too_long = mem_printf("data = \"/%03995d\";", 0);
+    CLEANUP(buf_done) struct buf a = buf_make(TEXT_MAX), b = buf_make(TEXT_MAX);
+    struct error err = {0};
+    struct conf *c = NULL;
+
+    write_of(fits, &a);
+    write_of(buf_cstr(&a), &b);
+    cr_expect_str_eq(buf_cstr(&a), buf_cstr(&b));
+    cr_expect(conf_parse(too_long, "t", &c, &err) < 0);
+    cr_expect_str_eq(err.text, "t: listeners.path: longer than 107 bytes");
+    cr_expect(conf_parse(far_too_long, "t", &c, &err) < 0);
+    cr_expect_str_eq(err.text, "t: store: longer than 4000 bytes");
+}
+
 Test(text, the_sample_means_the_defaults)
 {
     CLEANUP(buf_done) struct buf sample = buf_make(TEXT_MAX), got = buf_make(TEXT_MAX);
