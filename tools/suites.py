@@ -18,9 +18,8 @@ LeakSanitizer reports is a failure, whatever the exit status. The last line adds
 exit status is 0 only if nothing failed. What is skipped has failed: something that it needs is not
 there. Builds are kept in $EIDER_BUILD (default: build/).
 Environment: EIDER_FUZZ_SECONDS (all targets together, default 20), EIDER_FUZZ_SEED (default 1;
-"random"), EIDER_MODEL_RUNS (default 60),
-EIDER_TEST_TIMEOUT (of one e2e script, default 900 s), EIDER_CLUSTER_SEED (default 1; "random"),
-EIDER_CLUSTER_SECONDS (of faults, default 30).
+"random"), EIDER_MODEL_RUNS (default 60), EIDER_TEST_TIMEOUT (of one e2e script, default 900 s),
+EIDER_CLUSTER_SEED (default 1; "random"), EIDER_CLUSTER_SECONDS (of faults, default 30).
 """
 import json
 import os
