@@ -15,6 +15,7 @@
 #include "lib/store/keys.h"
 
 #define LEVEL_TRIES 5
+#define OPEN_TRIES  3
 #define ID_PAGE     5000
 
 struct check {
@@ -70,7 +71,7 @@ static int fold_whole(struct check *c, struct state **ret_st, struct error *err)
     return r == -ERR_CONFLICT ? 0 : r;
 }
 
-static int open_loaded(struct check *c, struct state **ret_st, struct error *err)
+static int open_loaded_once(struct check *c, struct state **ret_st, struct error *err)
 {
     int64_t seen;
     uint64_t saved;
@@ -81,6 +82,16 @@ static int open_loaded(struct check *c, struct state **ret_st, struct error *err
     r = snapshot_load_all(c->mail, *ret_st, err);
     if (r < 0)
         state_unref(TAKE(*ret_st));
+    return r;
+}
+
+/* A segment that is gone was replaced by another node a moment ago, or is missing. */
+static int open_loaded(struct check *c, struct state **ret_st, struct error *err)
+{
+    int r = -ERR_CONFLICT;
+
+    for (int i = 0; i < OPEN_TRIES && r == -ERR_CONFLICT; i++)
+        r = open_loaded_once(c, ret_st, err);
     return r;
 }
 
@@ -106,15 +117,13 @@ static bool are_equal(const struct state *a, const struct state *b)
     return slice_eq(buf_slice(&x), buf_slice(&y));
 }
 
-/* The log is whole, so a manifest is worth nothing but time: without it, nodes fold from record 1
- * until the next snapshot is saved, and that one writes every segment anew. */
-static bool drop_manifest(struct check *c)
+/* The log is whole: what it says is saved in place of what is wrong. The wrong one is never merely
+ * removed, because a node that has read it may trim the log at any moment. */
+static bool save_anew(struct check *c, struct state *whole)
 {
-    struct key8 key = key_account(c->account);
     struct account *a;
 
-    if (!c->options->repair || store_delete(c->mail->store, STORE_SNAPSHOTS,
-                                            (struct slice[]){KEY_SLICE(key)}, 1, NULL) < 0)
+    if (!c->options->repair || snapshot_replace(c->mail, whole, NULL) < 0)
         return false;
     a = account_get(c->mail, c->account);
     account_drop(a);
@@ -136,13 +145,17 @@ static int check_states(struct check *c, struct state **ret_st, struct error *er
     r = open_loaded(c, &opened, &why);
     if (r == -ERR_NOTFOUND && !whole)
         return error_set(err, ERR_NOTFOUND, "no such account");
+    if (r == -ERR_UNAVAILABLE) {
+        state_unref(whole);
+        return error_set(err, ERR_UNAVAILABLE, "%s", why.text);
+    }
     if (r < 0 && !whole) {
         found(c, "open", false, "%s", why.text);
     } else if (r < 0) {
-        found(c, "snapshot", drop_manifest(c), "%s", why.text);
+        found(c, "snapshot", save_anew(c, whole), "%s", why.text);
     } else if (whole && make_level(c, &whole, &opened, NULL) == 0 && whole->seq == opened->seq &&
                !are_equal(whole, opened)) {
-        found(c, "snapshot", drop_manifest(c), "differs from the log at record %llu",
+        found(c, "snapshot", save_anew(c, whole), "differs from the log at record %llu",
               (unsigned long long)whole->seq);
         state_unref(TAKE(opened));
     }

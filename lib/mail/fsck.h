@@ -25,11 +25,11 @@ struct fsck_result {
 };
 
 /* Blocks. Repairs, where asked to:
- *   a manifest or segment that does not agree with the log: made anew from the log (if it is whole)
- *   an orphan: swept, when its time has come
- *   a segment of the text index that is damaged or differs from the messages: dropped
- *   a message whose content is damaged or gone: reported, never dropped; what can be read stays
- * readable 0: looked at everything (see problems); -ERR_NOTFOUND: no such account;
- * -ERR_UNAVAILABLE. */
+ *   a manifest or segment that does not agree with the log: saved anew from the log (if it is
+ * whole; nodes that have opened the account by the wrong one go on with it: restart them) an
+ * orphan: swept, when its time has come a segment of the text index that is damaged or differs from
+ * the messages: dropped a message whose content is damaged or gone: reported, never dropped; what
+ * can be read stays readable 0: looked at everything (see problems); -ERR_NOTFOUND: no such
+ * account; -ERR_UNAVAILABLE. */
 int fsck_account(struct mail *mail, uint64_t account, const struct fsck_options *options,
                  struct fsck_result *result, struct error *err) MUST_USE;

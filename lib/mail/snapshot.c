@@ -26,6 +26,7 @@
 /* The manifest as it stands in the store; m is NULL if there is none. */
 struct stored_manifest {
     struct manifest *m;
+    bool stored; /* there is one, even if it cannot be read */
     uint64_t version;
     int64_t stored_ms; /* of the manifest */
     int64_t time;      /* of the reply */
@@ -50,6 +51,7 @@ static int read_manifest(struct mail *mail, uint64_t account, enum store_level l
     ret->time = docs.time;
     if (!docs.items[0].found)
         return 0;
+    ret->stored = true;
     ret->version = docs.items[0].version;
     ret->stored_ms = docs.items[0].stored_ms;
     return manifest_decode(account, docs.items[0].head, docs.items[0].body, &ret->m, err);
@@ -279,18 +281,20 @@ static struct manifest_mark next_mark(struct mail *mail, const struct stored_man
     return (struct manifest_mark){manifest_seq(old->m), old->stored_ms};
 }
 
+/* In place of `old` and of no other. */
 static int write_manifest(struct mail *mail, const struct snapshot_plan *plan,
-                          const struct stored_manifest *old, struct error *err)
+                          const struct stored_manifest *old, struct manifest_mark mark,
+                          struct error *err)
 {
     struct key8 key = key_account(plan->st->account);
     CLEANUP(buf_done) struct buf head = buf_make(STORE_BODY_MAX), body = buf_make(STORE_BODY_MAX);
     struct store_item item;
     int64_t time;
-    int r = manifest_encode(plan, next_mark(mail, old), &head, &body, err);
+    int r = manifest_encode(plan, mark, &head, &body, err);
 
     if (r < 0)
         return r;
-    if (old->m)
+    if (old->stored)
         return store_update(mail->store,
                             &(struct store_change){.table = STORE_SNAPSHOTS,
                                                    .key = KEY_SLICE(key),
@@ -338,7 +342,7 @@ static int save_state(struct account *a, struct state *st, const struct stored_m
     if (r == 0) {
         r = write_segments(a->mail, &plan, err);
         if (r == 0)
-            r = write_manifest(a->mail, &plan, old, err);
+            r = write_manifest(a->mail, &plan, old, next_mark(a->mail, old), err);
         if (r == 0) {
             snapshot_plan_stored(&plan);
             note_saved(a, replica, st, st->seq);
@@ -373,6 +377,28 @@ int snapshot_save(struct account *a, uint64_t min_tail, struct error *err)
         return r;
     }
     return save_state(a, st, &old, err);
+}
+
+int snapshot_replace(struct mail *mail, struct state *st, struct error *err)
+{
+    CLEANUP(stored_manifest_done) struct stored_manifest old = {0};
+    struct snapshot_plan plan;
+    int r = read_manifest(mail, st->account, STORE_MAJORITY, &old, err);
+
+    if (r < 0 && !old.stored)
+        return r;
+    if (old.m && manifest_seq(old.m) > st->seq)
+        return error_set(err, ERR_CONFLICT, "another node saved a later one");
+    r = plan_all(mail, st, NULL, &plan, err);
+    if (r < 0)
+        return r;
+    r = write_segments(mail, &plan, err);
+    if (r == 0) /* no mark: nothing is trimmed before this one has matured */
+        r = write_manifest(mail, &plan, &old, (struct manifest_mark){0, 0}, err);
+    if (r == 0)
+        snapshot_plan_stored(&plan);
+    snapshot_plan_done(&plan);
+    return r;
 }
 
 /* --- in the background ----------------------------------------------------------------------- */

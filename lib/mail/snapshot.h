@@ -32,6 +32,9 @@ int snapshot_load_mailbox(struct mail *mail, uint64_t account, const struct mail
  * needed; -ERR_CONFLICT: another node saved at the same time, which is as good, or has replaced a
  * segment that is needed here: the account is opened again before the next time. */
 int snapshot_save(struct account *a, uint64_t min_tail, struct error *err) MUST_USE;
+/* For fsck: saves st, all of it loaded and folded from the log alone, in place of a manifest that
+ * is wrong or cannot be read. -ERR_CONFLICT: somebody else has saved since, or later records. */
+int snapshot_replace(struct mail *mail, struct state *st, struct error *err) MUST_USE;
 /* Removes records that the manifest in the store makes superfluous, and segments that it no longer
  * names. Blocks. */
 struct trimmed {

@@ -4,11 +4,13 @@
 
 #include "lib/base/mem.h"
 #include "lib/mail/account.h"
+#include "lib/mail/fsck.h"
 #include "lib/mail/message.h"
 #include "lib/mail/snapshot.h"
 #include "lib/mail/sweep.h"
 #include "lib/mail/textindex.h"
 #include "lib/store/faulty.h"
+#include "lib/store/keys.h"
 
 #define ACCOUNT 77
 #define HOUR_MS ((int64_t)3600 * 1000)
@@ -120,5 +122,114 @@ Test(snapshot, a_node_whose_segments_are_gone_indexes_the_account_after_all)
     lose_a_segment(&r);
     cr_assert_eq(textindex_update(r.b.account, &done, &err), -ERR_CONFLICT, "%s", err.text);
     cr_assert_eq(textindex_update(r.b.account, &done, &err), 0, "%s", err.text);
+    rig_done(&r);
+}
+
+/* --- repair ---------------------------------------------------------------------------------- */
+
+/* The version of the manifest in the store, 0: there is none. */
+static uint64_t manifest_version(struct rig *r)
+{
+    struct key8 key = key_account(ACCOUNT);
+    CLEANUP(store_docs_done) struct store_docs docs = {0};
+
+    cr_assert_eq(store_get(r->store, STORE_SNAPSHOTS, (struct slice[]){KEY_SLICE(key)}, 1,
+                           STORE_HEAD, STORE_MAJORITY, &docs, NULL),
+                 0);
+    return docs.items[0].found ? docs.items[0].version : 0;
+}
+
+static void damage_manifest(struct rig *r)
+{
+    struct key8 key = key_account(ACCOUNT);
+    struct store_change change = {.table = STORE_SNAPSHOTS,
+                                  .key = KEY_SLICE(key),
+                                  .version = manifest_version(r),
+                                  .set_head = true,
+                                  .head = S("\1nonsense")};
+    int64_t time;
+
+    cr_assert_eq(store_update(r->store, &change, NULL, &time, NULL), 0);
+}
+
+static struct fsck_result fsck(struct node *n, bool repair)
+{
+    struct fsck_options options = {.contents = true, .repair = repair};
+    struct fsck_result result = {0};
+    struct error err = {0};
+
+    cr_assert_eq(fsck_account(n->mail, ACCOUNT, &options, &result, &err), 0, "%s", err.text);
+    return result;
+}
+
+Test(fsck, a_damaged_manifest_is_saved_anew_and_never_missing)
+{
+    struct rig r = {0};
+    struct fsck_result result;
+    uint64_t damaged;
+
+    rig_init(&r);
+    append(&r.a);
+    cr_assert_eq(snapshot_save(r.a.account, 1, NULL), 0);
+    append(&r.a);
+    damage_manifest(&r);
+    damaged = manifest_version(&r);
+    result = fsck(&r.b, false);
+    cr_expect_eq(result.problems, 1);
+    cr_expect_eq(result.repaired, 0);
+    cr_expect_eq(manifest_version(&r), damaged);
+    result = fsck(&r.b, true);
+    cr_expect_eq(result.problems, 1);
+    cr_expect_eq(result.repaired, 1);
+    cr_expect_eq(result.messages, 2);
+    cr_expect_gt(manifest_version(&r), damaged);
+    result = fsck(&r.b, false);
+    cr_expect_eq(result.problems, 0);
+    cr_expect_eq(result.messages, 2);
+    cr_assert_eq(account_open(r.b.mail, ACCOUNT, &r.b.account, NULL), 0);
+    append(&r.b);
+    rig_done(&r);
+}
+
+Test(fsck, what_another_node_saved_later_is_not_replaced)
+{
+    struct rig r = {0};
+    struct state *before;
+    uint64_t version;
+    int64_t seen;
+
+    rig_init(&r);
+    append(&r.a);
+    cr_assert(account_position(r.a.account, &before, &seen));
+    append(&r.a);
+    cr_assert_eq(snapshot_save(r.a.account, 1, NULL), 0);
+    version = manifest_version(&r);
+    cr_expect_eq(snapshot_replace(r.b.mail, before, NULL), -ERR_CONFLICT);
+    cr_expect_eq(manifest_version(&r), version);
+    state_unref(before);
+    rig_done(&r);
+}
+
+static enum fault no_snapshots(void *ctx, const char *verb, enum store_table table)
+{
+    (void)ctx;
+    (void)verb;
+    return table == STORE_SNAPSHOTS ? FAULT_REFUSED : FAULT_NONE;
+}
+
+Test(fsck, a_store_that_is_away_is_no_damage)
+{
+    struct rig r = {0};
+    struct fsck_options options = {.repair = true};
+    struct fsck_result result = {0};
+    struct fault_plan away = {.hook = no_snapshots}, none = {0};
+
+    rig_init(&r);
+    append(&r.a);
+    cr_assert_eq(snapshot_save(r.a.account, 1, NULL), 0);
+    store_faulty_set(r.store, &away);
+    cr_expect_eq(fsck_account(r.b.mail, ACCOUNT, &options, &result, NULL), -ERR_UNAVAILABLE);
+    cr_expect_eq(result.problems, 0);
+    store_faulty_set(r.store, &none);
     rig_done(&r);
 }
