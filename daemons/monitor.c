@@ -246,6 +246,9 @@ static void tell_mail(const struct node *node, struct buf *out)
     gauge(out, "eider_replicas", c.accounts, "Accounts in memory.");
     gauge(out, "eider_replicas_idle", c.idle_accounts, "Accounts in memory that nobody uses.");
     gauge(out, "eider_replicas_idle_bytes", c.idle_bytes, "Memory of these.");
+    gauge(out, "eider_replicas_held_bytes", c.held_bytes, "Memory of the others.");
+    counter(out, "eider_replicas_unloaded_total", c.unloaded,
+            "How often one in use gave up what can be read again, to make room.");
 }
 
 static void tell_sweeper(const struct node *node, struct buf *out)

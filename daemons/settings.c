@@ -74,6 +74,7 @@ void settings_mail(const struct conf *c, struct mail_settings *ret)
     ret->poll_ms = (int)c->mail.poll_interval;
     ret->commit_wait_ms = (int)c->mail.store_wait;
     ret->replica_bytes = c->cache.replicas;
+    ret->unload_after_ms = (int)c->cache.keep;
     ret->content_cache_bytes = c->cache.digests;
     ret->sortkeys_bytes = c->cache.sort_keys;
     ret->index_after = (int)c->mail.index_after;

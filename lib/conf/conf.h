@@ -233,7 +233,8 @@ struct conf {
         int64_t store_wait;      /* ms */
     } mail;
     struct {
-        uint64_t replicas;  /* bytes of account states kept in memory while nobody uses them */
+        uint64_t replicas;  /* bytes of account states kept in memory */
+        int64_t keep;       /* ms */
         uint64_t digests;   /* bytes of message digests kept in memory */
         uint64_t sort_keys; /* bytes */
         uint64_t index;     /* bytes of parts of text indexes kept in memory */

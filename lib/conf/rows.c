@@ -513,7 +513,11 @@ const struct conf_row conf_rows[] = {
 
     {"cache", CONF_SECTION, .help = "Memory for what can be read again."},
     {"cache.replicas", CONF_SIZE, AT(cache.replicas), "\"256M\"", .max = 1024 * GIB,
-     .help = "States of accounts that nobody is using at the moment."},
+     .help = "States of accounts. When they take more, those that nobody is using go first, then "
+             "the lists of messages of those in use (keep); they are read again when needed."},
+    {"cache.keep", CONF_DURATION, AT(cache.keep), "\"5s\"", .max = HOUR,
+     .help = "How long an account in use keeps its lists of messages after it was last asked for "
+             "something, even if replicas take too much."},
     {"cache.digests", CONF_SIZE, AT(cache.digests), "\"256M\"", .max = 1024 * GIB,
      .help = "Digests and contents of messages."},
     {"cache.sort_keys", CONF_SIZE, AT(cache.sort_keys), "\"64M\"", .max = 1024 * GIB,

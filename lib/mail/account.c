@@ -88,7 +88,8 @@ static void evict(struct mail *mail)
 {
     struct account *a;
 
-    while (mail->idle_bytes > mail->settings.replica_bytes && (a = TAILQ_FIRST(&mail->idle))) {
+    while (mail->idle_bytes + mail->held_bytes > mail->settings.replica_bytes &&
+           (a = TAILQ_FIRST(&mail->idle))) {
         idle_remove(mail, a);
         state_unref(TAKE(a->st));
         a->open = false;
@@ -331,6 +332,108 @@ void account_set_behind(struct account *a)
     pthread_mutex_lock(&a->lock);
     a->behind = true;
     pthread_mutex_unlock(&a->lock);
+}
+
+/* --- making room ------------------------------------------------------------------------------ */
+
+struct held {
+    struct account *account;
+    int64_t used_ms;
+    size_t bytes;
+};
+
+static int by_use(const void *a, const void *b)
+{
+    const struct held *x = a, *y = b;
+
+    return (x->used_ms > y->used_ms) - (x->used_ms < y->used_ms);
+}
+
+/* All accounts that somebody holds, each with a reference. */
+static struct held *list_held(struct mail *mail, size_t *ret_n)
+{
+    struct account *a, *next;
+    struct held *list;
+    size_t n = 0;
+
+    pthread_mutex_lock(&mail->lock);
+    list = NEW_ARRAY(struct held, HASH_COUNT(mail->accounts) + 1);
+    HASH_ITER (hh, mail->accounts, a, next) {
+        if (a->refs == 0)
+            continue;
+        a->refs++;
+        list[n++].account = a;
+    }
+    pthread_mutex_unlock(&mail->lock);
+    *ret_n = n;
+    return list;
+}
+
+static void weigh(struct held *h)
+{
+    struct state *st = NULL;
+
+    pthread_mutex_lock(&h->account->lock);
+    h->used_ms = h->account->used_ms;
+    if (h->account->st)
+        st = state_ref(h->account->st);
+    pthread_mutex_unlock(&h->account->lock);
+    h->bytes = st ? state_bytes(st) : 0;
+    state_unref(st);
+}
+
+/* How many bytes are free now, or will be when those who wait have looked. */
+static size_t unload(struct account *a)
+{
+    struct state *before = NULL, *after = NULL;
+    size_t freed = 0;
+
+    pthread_mutex_lock(&a->lock);
+    if (a->st)
+        before = state_ref(a->st);
+    pthread_mutex_unlock(&a->lock);
+    if (before)
+        after = state_unload(before);
+    pthread_mutex_lock(&a->lock);
+    if (after && a->st == before) {
+        freed = state_bytes(before) - state_bytes(after);
+        state_unref(a->st);
+        a->st = TAKE(after);
+    }
+    pthread_mutex_unlock(&a->lock);
+    state_unref(before);
+    state_unref(after);
+    if (freed)
+        account_notify(a);
+    return freed;
+}
+
+void account_make_room(struct mail *mail)
+{
+    int64_t now = clock_mono_ms();
+    size_t n, held = 0, unloaded = 0;
+    CLEANUP_FREE struct held *list = list_held(mail, &n);
+
+    for (size_t i = 0; i < n; i++) {
+        weigh(&list[i]);
+        held += list[i].bytes;
+    }
+    if (held > mail->settings.replica_bytes)
+        qsort(list, n, sizeof *list, by_use);
+    for (size_t i = 0; i < n && held > mail->settings.replica_bytes; i++) {
+        size_t freed =
+            now - list[i].used_ms >= mail->settings.unload_after_ms ? unload(list[i].account) : 0;
+
+        held -= MIN(held, freed);
+        unloaded += freed > 0;
+    }
+    for (size_t i = 0; i < n; i++)
+        account_unref(list[i].account);
+    pthread_mutex_lock(&mail->lock);
+    mail->held_bytes = held;
+    mail->unloaded += unloaded;
+    evict(mail);
+    pthread_mutex_unlock(&mail->lock);
 }
 
 /* --- loading segments ------------------------------------------------------------------------ */
@@ -665,6 +768,7 @@ int account_refresh(struct account *a, struct state **ret_state, struct error *e
     if (r < 0)
         return r;
     pthread_mutex_lock(&a->lock);
+    a->used_ms = clock_mono_ms();
     if (ret_state)
         *ret_state = shown(a);
     pthread_mutex_unlock(&a->lock);

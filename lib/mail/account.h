@@ -52,6 +52,7 @@ struct account {
     bool behind;          /* known to be old: read before building */
     int64_t seen;         /* store time of the reply that showed st->seq to be the newest */
     int64_t seen_mono_ms; /* clock_mono_ms() then */
+    int64_t used_ms;      /* clock_mono_ms() when somebody last asked for the present */
     uint64_t least;       /* highest seq shown to anybody here: never go below (I10, I25) */
     uint64_t drops; /* how often it was dropped: what was read from before that is not adopted */
     uint64_t saved_seq;       /* of the newest manifest known; 0: none */
@@ -91,6 +92,8 @@ struct mail {
     struct account *accounts;
     struct account_list idle, husks; /* that nobody holds; husks have lost their state */
     size_t idle_bytes, husks_n;
+    size_t held_bytes; /* of the replicas in use, when last looked at */
+    uint64_t unloaded; /* how often one of them lost its segments */
 
     /* Background work: what somebody waits for (reads that batches need, outcomes to find out), and
      * what nobody does (comparing, saving, indexing), which may be much, each piece as long as an
@@ -170,6 +173,10 @@ int account_read_cold(struct mail *mail, uint64_t id, enum store_level level, st
  * -ERR_CONFLICT: a gap, a missing segment, or a position too old to conclude from: open again. */
 int account_read_on(struct mail *mail, struct state **st, int64_t *seen, enum store_level level,
                     struct error *err) MUST_USE;
+/* Makes room where the replicas in memory take more than settings.replica_bytes: of those that
+ * nobody uses the oldest go, then those in use that were asked least recently lose the segments
+ * that are stored; sessions that wait (IDLE) are woken to let go of theirs. The poller's. */
+void account_make_room(struct mail *mail);
 void account_free_all(struct mail *mail);
 /* Loads all segments of st, a state of this replica. -ERR_CONFLICT: one is no longer stored; the
  * next who reads opens the account again. */

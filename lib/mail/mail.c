@@ -26,6 +26,7 @@
 #define JOB_THREADS   6
 #define CHORE_THREADS 4
 #define TICK_MS       100
+#define ROOM_EVERY_MS 2000 /* looking whether replicas take too much */
 
 void mail_settings_default(struct mail_settings *settings)
 {
@@ -34,6 +35,7 @@ void mail_settings_default(struct mail_settings *settings)
         .guard_ms = (int64_t)12 * 3600 * 1000,
         .horizon_ms = (int64_t)24 * 3600 * 1000,
         .replica_bytes = (size_t)256 << 20,
+        .unload_after_ms = 5000,
         .content_cache_bytes = (size_t)256 << 20,
         .sortkeys_bytes = (size_t)64 << 20,
         .sights_max = 100000,
@@ -82,6 +84,8 @@ struct mail_counters mail_read_counters(struct mail *mail)
     TAILQ_FOREACH (a, &mail->idle, idle_link)
         ret.idle_accounts++;
     ret.idle_bytes = mail->idle_bytes;
+    ret.held_bytes = mail->held_bytes;
+    ret.unloaded = mail->unloaded;
     pthread_mutex_unlock(&mail->lock);
     return ret;
 }
@@ -223,7 +227,7 @@ static void *poller_main(void *arg)
 {
     struct mail *mail = arg;
     uint64_t pulse = store_pulse(mail->store);
-    int64_t swept_ms = clock_mono_ms();
+    int64_t swept_ms = clock_mono_ms(), room_ms = swept_ms;
 
     pthread_setname_np(pthread_self(), "mail-poll");
     while (mail_sleep(mail, TICK_MS)) {
@@ -240,6 +244,10 @@ static void *poller_main(void *arg)
             swept_ms = mono;
             refresh_clock(mail);
             check_due(mail, mono - mail->settings.poll_ms);
+        }
+        if (mono - room_ms >= ROOM_EVERY_MS) {
+            room_ms = mono;
+            account_make_room(mail);
         }
     }
     return NULL;

@@ -25,7 +25,9 @@ struct mail_settings {
     int snapshot_records;       /* tail length that makes a snapshot; default 256 */
     int64_t guard_ms;           /* position guard; default 12 h. Tests shorten these three alike */
     int64_t horizon_ms;         /* age of snapshots, orphans, dying blobs; default 24 h */
-    size_t replica_bytes;       /* memory for replicas that nobody holds; default 256 MiB */
+    size_t replica_bytes;       /* memory for replicas; default 256 MiB */
+    int unload_after_ms;        /* one in use keeps its segments so long after it was last asked,
+                                   whatever they take; default 5,000 */
     size_t content_cache_bytes; /* memory for message contents and digests; default 256 MiB */
     size_t sortkeys_bytes;      /* memory for what SORT and THREAD compare; default 64 MiB */
     unsigned sights_max;        /* blobs remembered as seen alive; default 100,000 */
@@ -65,6 +67,8 @@ struct mail_counters {
     uint64_t accounts;         /* replicas in memory, now */
     uint64_t idle_accounts;    /* of these that nobody holds, now */
     uint64_t idle_bytes;       /* memory of those, now */
+    uint64_t held_bytes;       /* memory of the others, a moment ago */
+    uint64_t unloaded;         /* how often one of these gave up what can be read again */
 };
 struct mail_counters mail_read_counters(struct mail *mail);
 

@@ -541,6 +541,38 @@ bool state_vanished(const struct state *st, uint64_t mailbox, uint64_t since, st
     return true;
 }
 
+static bool can_unload(const struct mailbox *box)
+{
+    for (size_t i = 0; i < box->n_segments; i++)
+        if (segment_can_unload(box->segments[i]))
+            return true;
+    return false;
+}
+
+struct state *state_unload(struct state *st)
+{
+    struct state *copy = NULL;
+
+    for (size_t i = 0; i < st->n_mailboxes; i++) {
+        struct mailbox *box;
+
+        if (!can_unload(st->mailboxes[i]))
+            continue;
+        if (!copy)
+            copy = state_copy(st);
+        box = state_own_mailbox(copy, st->mailboxes[i]->id);
+        for (size_t k = 0; k < box->n_segments; k++) {
+            struct segment *s = box->segments[k];
+
+            if (!segment_can_unload(s))
+                continue;
+            box->segments[k] = segment_unloaded(box, s);
+            segment_unref(s);
+        }
+    }
+    return copy;
+}
+
 size_t state_bytes(const struct state *st)
 {
     size_t bytes = sizeof *st + 4096; /* with the empty flagset table */

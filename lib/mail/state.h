@@ -116,6 +116,8 @@ void state_each_gone(const struct state *st,
  * known any more (VANISHED_WINDOW_MS, VANISHED_MAX), and *ret has all uids that were ever given
  * there; who asks takes away those that are there. A mailbox that does not exist has none. */
 bool state_vanished(const struct state *st, uint64_t mailbox, uint64_t since, struct uidset *ret);
+/* The same state with every segment unloaded that is stored as it is; NULL: there is none. */
+struct state *state_unload(struct state *st);
 /* Bytes of memory that only this state is sure to hold, about (for limits on idle replicas). */
 size_t state_bytes(const struct state *st);
 

@@ -112,12 +112,19 @@ static void compare_message(struct side *old, struct side *now, const struct mai
     skip_message(now);
 }
 
+/* Nothing happens to a message without the mailbox's modseq (RFC 7162 section 3.1.2.1), so that one
+ * version may be another's with its segments stored anew, or unloaded. */
+static bool same_messages(const struct mailbox *old, const struct mailbox *now)
+{
+    return old == now || (old->id == now->id && old->sum.modseq == now->sum.modseq);
+}
+
 void mailbox_compare(const struct mailbox *old, const struct mailbox *now,
                      const struct mailbox_diff *diff, void *ctx)
 {
     struct side a = {old}, b = {now};
 
-    if (old == now)
+    if (same_messages(old, now))
         return;
     while (!is_done(&a) && !is_done(&b))
         if (!skip_shared(&a, &b))
@@ -148,7 +155,7 @@ void mailbox_compare_needs(const struct mailbox *old, const struct mailbox *now,
                                         uint32_t last),
                            void *ctx)
 {
-    if (old == now)
+    if (same_messages(old, now))
         return;
     needs_of(old, now, need, ctx);
     needs_of(now, old, need, ctx);

@@ -89,6 +89,10 @@ static inline struct rows *segment_rows(const struct segment *s)
 }
 /* After a change of its rows: first, last, count; no stamp any more. */
 void segment_refresh(struct segment *s);
+/* Is it loaded though it could be loaded again at any time? */
+bool segment_can_unload(const struct segment *s);
+/* The same without its rows; the caller's. */
+struct segment *segment_unloaded(const struct mailbox *box, struct segment *s);
 /* False: not known, and the segment is not loaded. */
 bool segment_summarize(const struct mailbox *box, struct segment *s, struct segment_summary *ret);
 void segment_set_summary(struct segment *s, const struct segment_summary *summary);

@@ -215,6 +215,35 @@ void segment_unref(struct segment *s)
     free(s);
 }
 
+bool segment_can_unload(const struct segment *s)
+{
+    return segment_rows(s) && atomic_load(&((struct segment *)s)->stamp);
+}
+
+struct segment *segment_unloaded(const struct mailbox *box, struct segment *s)
+{
+    struct segment *bare = NEW(struct segment);
+    struct segment_summary sum;
+
+    bare->refs = 1;
+    bare->first = s->first;
+    bare->last = s->last;
+    bare->count = s->count;
+    bare->stamp = atomic_load(&s->stamp);
+    if (segment_summarize(box, s, &sum)) {
+        CLEANUP(arena_done) struct arena arena = {0};
+        struct slice *keywords;
+        size_t n;
+
+        if (!sum.keywords) {
+            n = segment_keywords(box, s, &arena, &keywords);
+            sum.keywords = flagsets_intern(box->flagsets, 0, keywords, n);
+        }
+        segment_set_summary(bare, &sum);
+    }
+    return bare;
+}
+
 struct segment *mailbox_own_segment(struct mailbox *box, size_t at)
 {
     struct segment *s = box->segments[at], *copy;

@@ -138,8 +138,12 @@ int view_load_update(struct view *v, struct account *account, const struct mailb
                      struct error *err)
 {
     const struct mailbox *old = view_mailbox(v);
-    int r = load_compared(account, old, newest, old, err);
+    int r;
 
+    /* the same content, and no numbers to keep: what was loaded may go (account_make_room) */
+    if (old->sum.modseq == newest->sum.modseq && !view_pending(v, true))
+        return 0;
+    r = load_compared(account, old, newest, old, err);
     if (r == 0)
         r = load_compared(account, old, newest, newest, err);
     return r == 0 ? load_kept(account, old, newest, err) : r;

@@ -48,6 +48,14 @@ def test_one_at_a_time(store):
         check(status == 0, f'fsck: {out[-2000:]} {error[-2000:]}')
 
 
+def test_without_room_for_replicas(store):
+    """Every two seconds all that is saved is let go, while it is used (lib/mail/account.c, make_room)."""
+    with Eider(store, settings='mail = { snapshot_after = 16; }; cache = { replicas = 0; keep = 0; };') as eider:
+        stress(servers_of(eider))
+        status, out, error = eider.cli('fsck', '--all', status=None)
+        check(status == 0, f'fsck: {out[-2000:]} {error[-2000:]}')
+
+
 def test_I28_hints_that_suffer_change_nothing():
     proxy = HintProxy(Redis.get())
     try:

@@ -2,6 +2,7 @@
 /* Snapshots of several nodes: what one saves, another has to live with. */
 #include <criterion/criterion.h>
 
+#include "lib/base/clock.h"
 #include "lib/base/mem.h"
 #include "lib/mail/account.h"
 #include "lib/mail/fsck.h"
@@ -9,6 +10,7 @@
 #include "lib/mail/snapshot.h"
 #include "lib/mail/sweep.h"
 #include "lib/mail/textindex.h"
+#include "lib/mail/view.h"
 #include "lib/store/faulty.h"
 #include "lib/store/keys.h"
 
@@ -122,6 +124,91 @@ Test(snapshot, a_node_whose_segments_are_gone_indexes_the_account_after_all)
     lose_a_segment(&r);
     cr_assert_eq(textindex_update(r.b.account, &done, &err), -ERR_CONFLICT, "%s", err.text);
     cr_assert_eq(textindex_update(r.b.account, &done, &err), 0, "%s", err.text);
+    rig_done(&r);
+}
+
+/* --- making room ------------------------------------------------------------------------------ */
+
+static void note_exists(void *ctx, uint32_t count)
+{
+    *(uint32_t *)ctx = count;
+}
+
+static struct mailbox *inbox(struct account *a)
+{
+    struct state *st = account_state(a);
+    struct mailbox *box = mailbox_ref((struct mailbox *)state_mailbox_named(st, S("INBOX")));
+
+    state_unref(st);
+    return box;
+}
+
+static void take_in(struct rig *r, struct view *v)
+{
+    struct mailbox *newest = inbox(r->a.account);
+
+    cr_assert_eq(view_load_update(v, r->a.account, newest, NULL), 0);
+    view_update(v, newest);
+    mailbox_unref(newest);
+}
+
+Test(snapshot, a_session_that_waits_lets_go_of_what_can_be_read_again)
+{
+    const struct view_events events = {.exists = note_exists};
+    struct rig r = {0};
+    struct mailbox *box;
+    struct view *v;
+    uint32_t exists = 0;
+
+    rig_init(&r);
+    append(&r.a);
+    append(&r.a);
+    cr_assert_eq(snapshot_save(r.a.account, 1, NULL), 0);
+    box = inbox(r.a.account);
+    v = view_open(box);
+    cr_assert(mailbox_loaded(box, 1, 2));
+    account_make_room(r.a.mail);
+    take_in(&r, v);
+    cr_expect(mailbox_loaded(view_mailbox(v), 1, 2), "there is room enough");
+
+    r.a.mail->settings.replica_bytes = 1;
+    r.a.account->used_ms = clock_mono_ms();
+    account_make_room(r.a.mail);
+    take_in(&r, v);
+    cr_expect(mailbox_loaded(view_mailbox(v), 1, 2), "it has just been used");
+
+    r.a.account->used_ms = -3600 * 1000;
+    account_make_room(r.a.mail);
+    take_in(&r, v);
+    cr_expect(!mailbox_loaded(view_mailbox(v), 1, 2));
+    cr_expect(mailbox_loaded(box, 1, 2), "an older version has what it had");
+    cr_expect_eq(view_count(v), 2);
+    cr_expect_eq(mail_read_counters(r.a.mail).unloaded, 1);
+
+    append(&r.a);
+    take_in(&r, v);
+    cr_assert_eq(view_load(v, r.a.account, NULL, NULL), 0);
+    cr_expect_eq(view_uid(v, 2), 2);
+    view_emit(v, true, 0, &events, &exists);
+    cr_expect_eq(exists, 3);
+    view_free(v);
+    mailbox_unref(box);
+    rig_done(&r);
+}
+
+Test(snapshot, what_has_changed_since_it_was_saved_is_not_let_go)
+{
+    struct rig r = {0};
+    struct mailbox *box;
+
+    rig_init(&r);
+    append(&r.a);
+    r.a.mail->settings.replica_bytes = 1;
+    r.a.account->used_ms = -3600 * 1000;
+    account_make_room(r.a.mail);
+    box = inbox(r.a.account);
+    cr_expect(mailbox_loaded(box, 1, 1));
+    mailbox_unref(box);
     rig_done(&r);
 }
 
