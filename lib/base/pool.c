@@ -3,7 +3,7 @@
 
 #include <pthread.h>
 #include <sched.h>
-#include <stdbool.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,6 +15,7 @@ struct pool {
     pthread_cond_t work;
     STAILQ_HEAD(, pool_job) queue;
     struct pool_counters counters;
+    _Atomic bool has_waiting; /* as counters.waiting says, for who does not take the lock */
     bool ending;
     char name[11];
     unsigned threads_n;
@@ -32,6 +33,7 @@ static struct pool_job *take_job(struct pool *pool)
     if (job) {
         STAILQ_REMOVE_HEAD(&pool->queue, link);
         pool->counters.waiting--;
+        atomic_store_explicit(&pool->has_waiting, pool->counters.waiting > 0, memory_order_relaxed);
         pool->counters.running++;
         pool->counters.waited_us += (uint64_t)(clock_mono_us() - job->since_us);
     }
@@ -110,6 +112,7 @@ static void add_job(struct pool *pool, struct pool_job *job)
     job->since_us = clock_mono_us();
     STAILQ_INSERT_TAIL(&pool->queue, job, link);
     pool->counters.waiting++;
+    atomic_store_explicit(&pool->has_waiting, true, memory_order_relaxed);
     pthread_cond_signal(&pool->work);
 }
 
@@ -171,6 +174,11 @@ struct pool_counters pool_read_counters(struct pool *pool)
     struct pool_counters counters = pool->counters;
     pthread_mutex_unlock(&pool->lock);
     return counters;
+}
+
+bool pool_has_waiting(const struct pool *pool)
+{
+    return atomic_load_explicit(&pool->has_waiting, memory_order_relaxed);
 }
 
 unsigned pool_cores(void)

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
@@ -45,5 +46,7 @@ struct pool_counters {
     uint64_t waited_us; /* sum over all jobs run, from submit to start */
 };
 struct pool_counters pool_read_counters(struct pool *pool);
+/* Does a job wait, as far as can be seen without waiting for the pool? Any thread. */
+bool pool_has_waiting(const struct pool *pool);
 /* Of the machine, as far as this process may use them; at least 1. */
 unsigned pool_cores(void);

@@ -7,8 +7,9 @@
  * client and never knows what the transport is; on a worker it may block on the store.
  *
  * Threads: a session belongs to one thread at a time. While it waits it is its loop thread's, and
- * only `ready` is called there; while it works it is a worker's, and only `step` is called. The
- * pump hands it over; nothing in it needs a lock. `wake` may be called by anybody at any time.
+ * only `ready` is called there; while it works it is a worker's, and `step` is called, and `ready`
+ * between two steps. The pump hands it over; nothing in it needs a lock. `wake` may be called by
+ * anybody at any time.
  *
  * The pump's part, in full:
  *   1. bytes arrive: append to `in` (never more than want.input_max - in.n); then 3
@@ -90,8 +91,9 @@ struct session_want {
 
 struct session_ops {
     const char *name; /* "imap", "lmtp": for logs */
-    /* Loop thread, cheap, never blocks: would step do anything with `in` as it is (a whole line,
-     * the bytes of a literal, ...)? May look at any field, may change none but `want`. */
+    /* Loop thread, or the worker's between steps; cheap, never blocks: would step do anything with
+     * `in` as it is (a whole line, the bytes of a literal, ...)? May look at any field, may change
+     * none but `want`. */
     bool (*ready)(struct session *s);
     /* Worker thread; see above. `events` as noted by the pump. */
     void (*step)(struct session *s, unsigned events);

@@ -61,7 +61,7 @@ static void read_all(struct message_ahead *a)
     if (a->n_small &&
         message_read_ahead(a->account, a->ids + a->n, a->n_small, &a->contents, NULL) < 0)
         a->contents = NULL;
-    if (message_digests(a->account, a->ids, a->n, digests, &a->digests, NULL) < 0)
+    if (a->n && message_digests(a->account, a->ids, a->n, digests, &a->digests, NULL) < 0)
         a->digests = NULL;
 }
 
@@ -81,11 +81,16 @@ static void run(struct pool_job *job)
 struct message_ahead *message_ahead_begin(struct account *account, const uint64_t *ids, size_t n,
                                           const uint64_t *small, size_t n_small)
 {
-    struct message_ahead *a;
-
     if (store_is_atomic(account->mail->store))
         return NULL;
-    a = mem_zalloc(sizeof *a + (n + n_small) * sizeof a->ids[0]);
+    return message_ahead_begin_any(account, ids, n, small, n_small);
+}
+
+struct message_ahead *message_ahead_begin_any(struct account *account, const uint64_t *ids,
+                                              size_t n, const uint64_t *small, size_t n_small)
+{
+    struct message_ahead *a = mem_zalloc(sizeof *a + (n + n_small) * sizeof a->ids[0]);
+
     a->job.run = run;
     a->account = account_ref(account);
     pthread_mutex_init(&a->lock, NULL);
@@ -93,7 +98,8 @@ struct message_ahead *message_ahead_begin(struct account *account, const uint64_
     a->refs = 2;
     a->n = n;
     a->n_small = n_small;
-    memcpy(a->ids, ids, n * sizeof *ids);
+    if (n)
+        memcpy(a->ids, ids, n * sizeof *ids);
     if (n_small)
         memcpy(a->ids + n, small, n_small * sizeof *small);
     mail_submit(account->mail, &a->job);

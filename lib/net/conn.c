@@ -21,6 +21,11 @@
  * answer does not wait for the loop, and steps again at once where the session has more to say and
  * the socket took all, for WORKER_MS at most. What the socket does not take is the loop's to send.
  *
+ * A client that asks one thing after the other would have three threads wake each other for each
+ * answer. So a worker whose client was quick last time stays (`stay`): it goes on with what has
+ * been read already and waits STAY_MS for more, as long as no other job waits and while fewer than
+ * one in STAY_SHARE of the workers do so. Who is slower than that costs it this once.
+ *
  * What a client can cost: its input up to input_max, its output up to one slice and OUT_HIGH, and
  * no worker unless there is something complete to work on.
  */
@@ -46,7 +51,10 @@
 #define DRAIN_TICK_MS   100
 #define DRAIN_TICK_MIN  64   /* connections told in a tick at least */
 #define SQUEEZE_REST_MS 3000 /* without bytes; then compression gives its memory back */
-#define WORKER_MS       20   /* in which a worker goes on with one connection's output */
+#define WORKER_MS       20   /* in which a worker goes on with one connection */
+#define STAY_MS         2    /* of it, waiting for the next command */
+#define STAY_SHARE      4    /* one in so many workers may wait so */
+#define STAY_INPUT      ((size_t)4 << 10) /* read by a worker at once; who sends more is the loop's */
 
 enum conn_state {
     CONN_CONNECT,
@@ -106,6 +114,8 @@ struct conn {
     bool stuck;      /* and it took nothing */
     bool may_push;   /* the worker sends: not what goes to a broken connection */
     bool push_broke; /* the worker's word for `broken` */
+    bool quick;      /* the client answered at once: its worker may stay */
+    bool pulled;     /* the worker has read from the socket */
     _Atomic bool hinted;
 };
 
@@ -332,16 +342,80 @@ static void one_step(struct conn *c, unsigned events)
     }
 }
 
+static void note_input(struct conn *c, const uint8_t *p, size_t n)
+{
+    buf_add(&c->session->in, p, n);
+    c->events |= SESSION_INPUT;
+    c->bytes_in += n;
+    COUNT(net_of(c), bytes_in, n);
+}
+
+/* On the worker. Waits a moment for input; its end is left to the loop. True: a command is there.
+ */
+static bool pull_input(struct conn *c)
+{
+    uint8_t bytes[STAY_INPUT];
+    struct session *s = c->session;
+    size_t room = input_room(s);
+    ssize_t n;
+
+    if (!room || !wire_await(&c->wire, STAY_MS))
+        return false;
+    n = wire_pull(&c->wire, bytes, MIN(room, sizeof bytes));
+    c->pulled = true;
+    c->push_broke = n == WIRE_BROKEN;
+    if (n <= 0)
+        return false;
+    c->full_shown = false; /* this step is due to more than that */
+    note_input(c, bytes, (size_t)n);
+    return s->ops->ready(s);
+}
+
+static bool wait_as_one_of_few(struct conn *c)
+{
+    struct net *net = net_of(c);
+    bool came = false;
+
+    if (atomic_fetch_add(&net->staying, 1) < MAX(net->settings.workers / STAY_SHARE, 1))
+        came = pull_input(c);
+    atomic_fetch_sub(&net->staying, 1);
+    return came;
+}
+
+/* On the worker, after a step whose output is sent. True: the next command is there. */
+static bool stay(struct conn *c)
+{
+    const struct session_want *want = &c->session->want;
+    struct net *net = net_of(c);
+
+    if (!c->quick || !want->input || want->starttls || want->compress || want->hint ||
+        atomic_load(&net->draining) || pool_has_waiting(net->workers))
+        return false;
+    return c->session->ops->ready(c->session) || wait_as_one_of_few(c);
+}
+
+/* On the worker. True: the next step is due without the loop, with these events. */
+static bool goes_on(struct conn *c, int64_t until, unsigned *ret_events)
+{
+    const struct session_want *want = &c->session->want;
+
+    if (!c->may_push || !push_output(c) || want->close || clock_mono_ms() >= until)
+        return false;
+    *ret_events = want->output ? SESSION_DRAINED : SESSION_INPUT;
+    return want->output || stay(c);
+}
+
 static void run_step(struct pool_job *job)
 {
     struct conn *c = CONTAINER_OF(job, struct conn, job);
     struct loop *loop = c->shard->loop;
     int64_t until = clock_mono_ms() + WORKER_MS;
-    const struct session_want *want = &c->session->want;
+    unsigned events = c->events;
 
-    one_step(c, c->events);
-    while (c->may_push && push_output(c) && want->output && !want->close && clock_mono_ms() < until)
-        one_step(c, SESSION_DRAINED);
+    do {
+        c->events = 0;
+        one_step(c, events);
+    } while (goes_on(c, until, &events));
     loop_post(loop, &c->done_task); /* from here on it is the loop's */
 }
 
@@ -351,7 +425,8 @@ static void step_done(struct loop_task *task)
     struct session *s = c->session;
 
     c->working = false;
-    c->events = 0;
+    c->wire.readable |= c->pulled; /* the edge of what the worker has not read may be gone */
+    c->pulled = false;
     c->stuck = c->full_shown && s->in.n == c->in_before && input_room(s) == 0 && s->want.input &&
                !s->want.output && !s->ops->ready(s);
     c->full_shown = false;
@@ -377,6 +452,7 @@ static void start_step(struct conn *c, unsigned events)
     c->working = true;
     c->first = false;
     c->may_push = !c->broken;
+    c->quick = c->listener && !c->squeeze && clock_mono_ms() - c->progress_ms <= STAY_MS;
     c->job.run = run_step;
     pool_submit(net_of(c)->workers, &c->job);
 }
@@ -420,14 +496,6 @@ static bool may_read(const struct conn *c)
 
     return more && want->input && !want->starttls && !want->compress && !want->close &&
            !c->broken && input_room(c->session) > 0 && pending(c) <= OUT_HIGH;
-}
-
-static void note_input(struct conn *c, const uint8_t *p, size_t n)
-{
-    buf_add(&c->session->in, p, n);
-    c->events |= SESSION_INPUT;
-    c->bytes_in += n;
-    COUNT(net_of(c), bytes_in, n);
 }
 
 /* As wire_read, through the expander; 0: nothing yet. Nothing is read before all is expanded that

@@ -63,6 +63,7 @@ struct net {
     _Atomic uint64_t next_id;
     _Atomic int64_t handshake_ms; /* of clients; the settings' is for outgoing ones */
     _Atomic bool draining;
+    _Atomic unsigned staying; /* workers that wait for a client's next command */
     struct counters counters;
 };
 

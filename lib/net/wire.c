@@ -2,6 +2,7 @@
 #include "lib/net/wire.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -30,25 +31,32 @@ int wire_open(struct wire *wire, struct loop *loop, int fd, void (*changed)(stru
     return 0;
 }
 
-/* A short read has emptied the socket, unless the end of input is behind it: for that no further
- * edge would come. */
-static ssize_t read_plain(struct wire *wire, void *to, size_t n)
+/* Leaves the flags alone. */
+static ssize_t receive_plain(const struct wire *wire, void *to, size_t n)
 {
     ssize_t got;
 
     do
         got = recv(wire->fd, to, n, 0);
     while (got < 0 && errno == EINTR);
-    if (got > 0) {
-        wire->readable = (size_t)got == n || wire->half_closed;
+    if (got > 0)
         return got;
-    }
     if (got == 0)
         return WIRE_EOF;
-    if (errno != EAGAIN)
-        return WIRE_BROKEN;
-    wire->readable = false;
-    return WIRE_BLOCKED;
+    return errno == EAGAIN ? WIRE_BLOCKED : WIRE_BROKEN;
+}
+
+/* A short read has emptied the socket, unless the end of input is behind it: for that no further
+ * edge would come. */
+static ssize_t read_plain(struct wire *wire, void *to, size_t n)
+{
+    ssize_t got = receive_plain(wire, to, n);
+
+    if (got > 0)
+        wire->readable = (size_t)got == n || wire->half_closed;
+    else if (got == WIRE_BLOCKED)
+        wire->readable = false;
+    return got;
 }
 
 /* Leaves the flags alone. */
@@ -112,16 +120,43 @@ ssize_t wire_write(struct wire *wire, const void *p, size_t n)
     return result == WIRE_EOF ? WIRE_BROKEN : result;
 }
 
+/* What an operation of TLS that did not work out means to who leaves the flags alone. */
+static ssize_t away_outcome(const struct wire *wire, int rc)
+{
+    switch (SSL_get_error(wire->ssl, rc)) {
+    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_WRITE:
+        return WIRE_BLOCKED;
+    case SSL_ERROR_ZERO_RETURN:
+        return WIRE_EOF;
+    default:
+        return WIRE_BROKEN;
+    }
+}
+
 ssize_t wire_push(struct wire *wire, const void *p, size_t n)
 {
     if (!wire->ssl)
         return send_plain(wire, p, n);
     ERR_clear_error();
     int sent = SSL_write(wire->ssl, p, n > INT32_MAX ? INT32_MAX : (int)n);
-    if (sent > 0)
-        return sent;
-    int why = SSL_get_error(wire->ssl, sent);
-    return why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? WIRE_BLOCKED : WIRE_BROKEN;
+    return sent > 0 ? sent : away_outcome(wire, sent) == WIRE_BLOCKED ? WIRE_BLOCKED : WIRE_BROKEN;
+}
+
+ssize_t wire_pull(struct wire *wire, void *to, size_t n)
+{
+    if (!wire->ssl)
+        return receive_plain(wire, to, n);
+    ERR_clear_error();
+    int got = SSL_read(wire->ssl, to, n > INT32_MAX ? INT32_MAX : (int)n);
+    return got > 0 ? got : away_outcome(wire, got);
+}
+
+bool wire_await(const struct wire *wire, int ms)
+{
+    struct pollfd p = {.fd = wire->fd, .events = POLLIN};
+
+    return (wire->ssl && SSL_pending(wire->ssl) > 0) || poll(&p, 1, ms) > 0;
 }
 
 int wire_start_tls(struct wire *wire, struct tls *tls)

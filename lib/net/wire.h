@@ -37,6 +37,10 @@ ssize_t wire_write(struct wire *wire, const void *p, size_t n);
 /* The same on another thread than the loop's, which has handed the connection over: what it notes
  * of the socket is left alone. Whoever gets WIRE_BLOCKED leaves the rest to the loop. */
 ssize_t wire_push(struct wire *wire, const void *p, size_t n);
+/* As wire_read; as on the loop, an end of input shows again. */
+ssize_t wire_pull(struct wire *wire, void *to, size_t n);
+/* Waits for something to read (or the end of input), ms at most. */
+bool wire_await(const struct wire *wire, int ms);
 
 /* Begins TLS as the server. 0 or -ERR_UNAVAILABLE. */
 int wire_start_tls(struct wire *wire, struct tls *tls) MUST_USE;

@@ -235,8 +235,10 @@ static int begin_message(struct pop3 *p, struct slice number, uint64_t lines)
     struct pop3_job job = {.run = go_on_message, .lines = lines, .last = {'\r', '\n'}};
     int r = find(p, number, &job.message);
 
-    if (r == 0)
+    if (r == 0) {
+        pop3_ahead_take(p, mailbox_index(p->drop.box, job.message.uid) + 1);
         r = message_open(p->account, job.message.id, &job.reader, &p->err);
+    }
     if (r < 0)
         return r;
     p->job = job;

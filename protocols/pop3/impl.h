@@ -14,6 +14,7 @@
 #include "lib/base/metrics.h"
 #include "lib/base/session.h"
 #include "lib/mail/message.h"
+#include "protocols/pop3/ahead.h"
 #include "protocols/pop3/line.h"
 #include "protocols/pop3/maildrop.h"
 #include "protocols/pop3/pop3.h"
@@ -68,6 +69,7 @@ struct pop3_service {
     struct mail *mail;
     struct auth *auth;
     struct delays *delays;
+    _Atomic uint64_t ahead_bytes; /* of all sessions' batches */
 };
 
 struct pop3 {
@@ -91,6 +93,7 @@ struct pop3 {
     struct account *account;
     struct sasl_exchange *sasl;
     struct maildrop drop;
+    struct pop3_ahead ahead;
     struct pop3_job job;
 };
 

@@ -5,6 +5,7 @@
  *   command.c   the table of commands: names, states, arguments, handlers; CAPA is made from it
  *   session.c   states, the step, status lines, one table from error kinds to response codes
  *   maildrop.h  INBOX as it was at the login
+ *   ahead.h     the messages that are asked for next, read in batches
  *   cmd_*.c     the handlers, one file a family
  *
  * With CAPA, RESP-CODES, EXPIRE, LOGIN-DELAY, IMPLEMENTATION (RFC 2449), STLS (RFC 2595), SASL (RFC

@@ -124,6 +124,7 @@ static void handled(struct pop3 *p, int result)
     if (result == RUN_WAIT)
         return;
     if (result == RUN_AGAIN) {
+        pop3_ahead_drop(p);
         p->phase = PHASE_RUN;
         return;
     }
@@ -268,6 +269,13 @@ static bool has_line(const struct pop3 *p)
     return line_end(p) >= 0 || p->s.in.n >= POP3_LINE_MAX;
 }
 
+static int64_t deadline(const struct pop3 *p)
+{
+    int64_t keep = p->ahead.keep_until;
+
+    return keep ? MIN(keep, p->deadline_ms) : p->deadline_ms;
+}
+
 static void set_want(struct pop3 *p)
 {
     bool reads = p->phase == PHASE_READ || p->phase == PHASE_AUTH;
@@ -280,7 +288,7 @@ static void set_want(struct pop3 *p)
         .busy = p->phase == PHASE_RUN || p->phase == PHASE_DELAY,
         .input_max = POP3_LINE_MAX,
         .deadline_ms = p->phase == PHASE_DELAY ? p->delay_until_ms
-                       : reads                 ? p->deadline_ms
+                       : reads                 ? deadline(p)
                                                : 0,
     };
 }
@@ -297,6 +305,7 @@ static void step(struct session *s, unsigned events)
     struct pop3 *p = (struct pop3 *)s;
 
     p->mark_us = clock_mono_us();
+    pop3_ahead_expire(p);
     if (events & SESSION_SHUTDOWN)
         p->shutdown = true;
     if (events & SESSION_TLS && p->phase == PHASE_TLS) {
@@ -319,6 +328,7 @@ static void session_free(struct session *s)
     struct pop3 *p = (struct pop3 *)s;
 
     pop3_job_end(p);
+    pop3_ahead_drop(p);
     sasl_free(p->sasl);
     maildrop_done(&p->drop);
     if (p->account)

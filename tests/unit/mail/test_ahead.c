@@ -165,3 +165,23 @@ Test(ahead, a_store_in_this_process_is_not_read_ahead_from, .timeout = 60)
     cr_assert_gt(ask(&r), 0);
     rig_done(&r);
 }
+
+Test(ahead, unless_it_is_asked_for, .timeout = 60)
+{
+    struct rig r = {0};
+    bool found = false;
+
+    rig_init(&r, "memory:");
+    for (int64_t end = clock_mono_ms() + 30000; !found && clock_mono_ms() < end;) {
+        struct message_ahead *ahead;
+
+        forget_all(&r);
+        ahead = message_ahead_begin_any(r.account, NULL, 0, r.ids, MESSAGES);
+        usleep(1000);
+        message_ahead_wait(ahead);
+        found = ask(&r) == 0;
+        cr_assert(message_ahead_end(ahead));
+    }
+    cr_assert(found);
+    rig_done(&r);
+}

@@ -128,6 +128,98 @@ Test(conn, half_a_command_costs_no_worker)
     end(&f);
 }
 
+/* One answer after the other. */
+static void talk(struct client_end *c, unsigned times)
+{
+    for (unsigned i = 0; i < times; i++) {
+        client_say(c, "echo quick\r\n");
+        EXPECT_LINE(c, "quick");
+    }
+}
+
+Test(conn, a_quick_client_keeps_its_worker, .timeout = 60)
+{
+    struct fixture f;
+    struct client_end plain, tls;
+    bool seen[2] = {false, false};
+    int64_t end_ms = clock_mono_ms() + 50000;
+
+    begin(&f, NULL);
+    greet(&plain, listen_at(&f, (struct net_listener){.tls = f.tls}));
+    greet(&tls, net_listener_address(f.net, 0));
+    client_say(&tls, "starttls\r\n");
+    EXPECT_LINE(&tls, "go");
+    cr_assert(client_start_tls(&tls, NULL, 0));
+    EXPECT_LINE(&tls, "secure");
+    /* how quick a thread gets its turn is the machine's, so that it may take several tries */
+    for (size_t i = 0; i < 2; i++)
+        while (!seen[i] && clock_mono_ms() < end_ms) {
+            struct net_counters before = net_read_counters(f.net), after;
+
+            talk(i ? &tls : &plain, 100);
+            after = net_read_counters(f.net);
+            cr_assert_eq(after.steps - before.steps, 100);
+            seen[i] = after.workers.done - before.workers.done < 30;
+        }
+    cr_assert(seen[0], "plain");
+    cr_assert(seen[1], "TLS");
+    client_close(&plain);
+    client_close(&tls);
+    end(&f);
+}
+
+Test(conn, I35_quick_clients_hold_up_nobody)
+{
+    struct fixture f;
+    struct client_end quick[20], other;
+    const char *address;
+
+    begin(&f, &(struct net_settings){.loops = 1, .workers = 1});
+    address = listen_at(&f, (struct net_listener){0});
+    greet(&other, address);
+    for (size_t i = 0; i < ARRAY_LEN(quick); i++)
+        greet(&quick[i], address);
+    for (unsigned round = 0; round < 50; round++) {
+        for (size_t i = 0; i < ARRAY_LEN(quick); i++)
+            client_say(&quick[i], "echo a\r\n");
+        talk(&other, 1);
+        for (size_t i = 0; i < ARRAY_LEN(quick); i++)
+            EXPECT_LINE(&quick[i], "a");
+    }
+    usleep(50000); /* who says no more has no worker */
+    cr_assert_eq(net_read_counters(f.net).workers.running, 0);
+    for (size_t i = 0; i < ARRAY_LEN(quick); i++)
+        client_close(&quick[i]);
+    client_close(&other);
+    end(&f);
+}
+
+Test(conn, what_comes_in_pieces_while_a_worker_stays_is_put_together)
+{
+    static const char command[] = "echo pieces\r\n";
+    struct fixture f;
+    struct client_end c;
+
+    begin(&f, NULL);
+    greet(&c, listen_at(&f, (struct net_listener){0}));
+    for (size_t cut = 1; cut < sizeof command - 1; cut++) {
+        talk(&c, 2);
+        client_send(&c, command, cut);
+        if (cut % 2)
+            usleep(3000);
+        client_send(&c, command + cut, sizeof command - 1 - cut);
+        EXPECT_LINE(&c, "pieces");
+    }
+    talk(&c, 2); /* and an end of input, with a command before it */
+    client_say(&c, "echo last\r\n");
+    shutdown(c.fd, SHUT_WR);
+    EXPECT_LINE(&c, "last");
+    EXPECT_LINE(&c, "eof");
+    cr_assert_eq(client_read(&c, (char[1]){0}, 1), 0);
+    client_close(&c);
+    end(&f);
+}
+
 Test(conn, a_full_input_buffer_that_is_no_command_ends_the_connection)
 {
     struct fixture f;
