@@ -122,15 +122,7 @@ protocol lmtp {{
 
     def pids(self):
         """The master and all that it started."""
-        out, todo = [], [self.process.pid]
-        while todo:
-            pid = todo.pop()
-            out.append(pid)
-            try:
-                todo += map(int, pathlib.Path(f'/proc/{pid}/task/{pid}/children').read_text().split())
-            except OSError:
-                pass
-        return out
+        return family(self.process.pid)
 
     def end(self):
         self.process.terminate()
@@ -146,6 +138,19 @@ protocol lmtp {{
     def stop(self):
         self.end()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def family(pid):
+    """A process and all that it started."""
+    out, todo = [], [pid]
+    while todo:
+        pid = todo.pop()
+        out.append(pid)
+        try:
+            todo += map(int, pathlib.Path(f'/proc/{pid}/task/{pid}/children').read_text().split())
+        except OSError:
+            pass
+    return out
 
 
 def cpu_seconds(pids):

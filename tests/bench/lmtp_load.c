@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* A load of deliveries by LMTP, for tests/bench: any server, loopback only.
+/* A load of deliveries by LMTP or of submissions, for tests/bench: any server, loopback only.
  *
- *   lmtp_load --port N --connections N --messages N --users N --domain D DIR
+ *   lmtp_load --port N --connections N --messages N --users N --domain D
+ *             [--smtp [--sender S] [--password P]] DIR
  *
+ * With --smtp it speaks SMTP, and with a password it logs in as the sender first (AUTH PLAIN).
  * Each connection sends one message after the other (MAIL, RCPT, DATA pipelined as far as RFC 2920
  * allows), taken in turn from the files in DIR; each gets a header line that no other one has, so
  * that no server may take two for one. Prints one JSON object: rate, octets/s, latencies.
@@ -20,6 +22,7 @@
 
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
+#include "lib/base/codec.h"
 #include "lib/base/mem.h"
 
 #define FILES_MAX    10000
@@ -28,7 +31,8 @@
 struct load {
     unsigned port, connections, users;
     unsigned long messages;
-    const char *domain;
+    const char *domain, *sender, *password; /* password NULL: not logged in */
+    bool smtp;
     VEC(struct slice) files; /* dot-stuffed, CRLF, with the final dot */
     _Atomic unsigned long next, failed;
     _Atomic uint64_t octets;
@@ -164,6 +168,22 @@ static unsigned reply(struct peer *p)
     }
 }
 
+static void log_in(struct peer *p)
+{
+    CLEANUP(buf_done) struct buf plain = buf_make(1024), out = buf_make(4096);
+
+    buf_add_byte(&plain, 0);
+    buf_add_str(&plain, p->load->sender);
+    buf_add_byte(&plain, 0);
+    buf_add_str(&plain, p->load->password);
+    buf_add_str(&out, "AUTH PLAIN ");
+    base64_encode(&out, buf_slice(&plain));
+    buf_add_str(&out, "\r\n");
+    send_all(p, buf_slice(&out));
+    if (reply(p) != 235)
+        exit(1);
+}
+
 static void open_peer(struct peer *p)
 {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)p->load->port)};
@@ -176,8 +196,10 @@ static void open_peer(struct peer *p)
     setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     p->in = buf_make(1 << 20);
     reply(p);
-    send_all(p, S("LHLO bench.example\r\n"));
+    send_all(p, p->load->smtp ? S("EHLO bench.example\r\n") : S("LHLO bench.example\r\n"));
     reply(p);
+    if (p->load->password)
+        log_in(p);
 }
 
 /* Other attachments for each message: 12 digits near the start of a base64 part and every 500 kB.
@@ -202,7 +224,7 @@ static void deliver(struct peer *p, unsigned long number)
     CLEANUP(buf_done) struct buf out = buf_make(BUF_MAX_DEFAULT);
     int64_t begun = clock_mono_us();
 
-    buf_printf(&out, "MAIL FROM:<sender@bench.example>\r\nRCPT TO:<user%lu@%s>\r\nDATA\r\n",
+    buf_printf(&out, "MAIL FROM:<%s>\r\nRCPT TO:<user%lu@%s>\r\nDATA\r\n", load->sender,
                number % load->users + 1, load->domain);
     send_all(p, buf_slice(&out));
     if (reply(p) != 250 || reply(p) != 250 || reply(p) != 354) {
@@ -276,11 +298,21 @@ static void run(struct load *load)
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"port", required_argument, NULL, 'p'},     {"connections", required_argument, NULL, 'c'},
-        {"messages", required_argument, NULL, 'm'}, {"users", required_argument, NULL, 'u'},
-        {"domain", required_argument, NULL, 'd'},   {0},
+        {"port", required_argument, NULL, 'p'},
+        {"connections", required_argument, NULL, 'c'},
+        {"messages", required_argument, NULL, 'm'},
+        {"users", required_argument, NULL, 'u'},
+        {"domain", required_argument, NULL, 'd'},
+        {"sender", required_argument, NULL, 's'},
+        {"password", required_argument, NULL, 'w'},
+        {"smtp", no_argument, NULL, 'S'},
+        {0},
     };
-    struct load load = {.connections = 1, .messages = 1000, .users = 1, .domain = "bench.example"};
+    struct load load = {.connections = 1,
+                        .messages = 1000,
+                        .users = 1,
+                        .domain = "bench.example",
+                        .sender = "sender@bench.example"};
     int c;
 
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -300,13 +332,22 @@ int main(int argc, char **argv)
         case 'd':
             load.domain = optarg;
             break;
+        case 's':
+            load.sender = optarg;
+            break;
+        case 'w':
+            load.password = optarg;
+            break;
+        case 'S':
+            load.smtp = true;
+            break;
         default:
             return 2;
         }
     }
     if (optind + 1 != argc || !load.port || !load.connections || !load.messages || !load.users) {
         fprintf(stderr, "usage: lmtp_load --port N [--connections N] [--messages N] [--users N] "
-                        "[--domain D] DIR\n");
+                        "[--domain D] [--smtp [--sender S] [--password P]] DIR\n");
         return 2;
     }
     load.run = clock_wall_ms();

@@ -370,7 +370,7 @@ class Postfix:
                 'smtp unix - - n - - smtp', 'relay unix - - n - - smtp',
                 'error unix - - n - - error', 'retry unix - - n - - error',
                 'discard unix - - n - - discard', 'virtual unix - n n - - virtual',
-                'anvil unix - - n - 1 anvil', 'scache unix - - n - 1 scache',
+                'lmtp unix - - n - - lmtp', 'anvil unix - - n - 1 anvil', 'scache unix - - n - 1 scache',
                 'postlog unix-dgram n - n - 1 postlogd')))
         run('postfix', '-c', self.config, 'start')
         wait_for(self.answers, 30, 'Postfix')
