@@ -58,11 +58,12 @@
 #define META           "meta"
 #define WIRE_MIN       9  /* MongoDB 4.4: $unionWith */
 #define WIRE_CLUSTERED 16 /* 5.3 */
-#define HELPERS        16 /* an insert seldom has more than three tables or commands */
+#define HELPERS        16 /* an insert seldom has more than three tables; one for each group */
 
 static const struct layout {
     bool clustered;
-    bool packed; /* values are compressed already */
+    bool packed;   /* values are compressed already */
+    bool gathered; /* by mongo_group.c */
 } layouts[STORE_TABLES_] = {
     [STORE_LOG] = {.clustered = true},
     [STORE_MESSAGES] = {.clustered = true, .packed = true},
@@ -70,8 +71,10 @@ static const struct layout {
     [STORE_BLOBLINKS] = {.clustered = true},
     [STORE_SEGMENTS] = {.clustered = true, .packed = true},
     [STORE_TEXTINDEX] = {.clustered = true, .packed = true},
-    [STORE_QUEUEBODIES] = {.clustered = true, .packed = true},
-    [STORE_QUEUEDUE] = {.clustered = true},
+    [STORE_QUEUE] = {.gathered = true},
+    [STORE_QUEUEENTRIES] = {.gathered = true},
+    [STORE_QUEUEBODIES] = {.clustered = true, .packed = true, .gathered = true},
+    [STORE_QUEUEDUE] = {.clustered = true, .gathered = true},
 };
 
 /* --- BSON ------------------------------------------------------------------------------------ */
@@ -548,6 +551,10 @@ static void mongo_close(struct store *s)
     struct mongo *m = mongo_of(s);
 
     pool_free(m->helpers);
+    for (int t = 0; t < STORE_TABLES_; t++) {
+        mongo_group_free(m->inserts[t]);
+        mongo_group_free(m->changes[t]);
+    }
     if (m->clients)
         mongoc_client_pool_destroy(m->clients);
     mongoc_read_prefs_destroy(m->primary);
@@ -570,6 +577,16 @@ static const struct store_ops mongo_ops = {
     .time = mongo_time,
 };
 
+static void make_groups(struct mongo *m)
+{
+    for (int t = 0; t < STORE_TABLES_; t++) {
+        if (!layouts[t].gathered)
+            continue;
+        m->inserts[t] = mongo_group_new(m, mongo_insert_members);
+        m->changes[t] = mongo_group_new(m, mongo_change_members);
+    }
+}
+
 static int mongo_start(struct mongo *m, const mongoc_uri_t *uri, int wire, struct error *err)
 {
     const char *db = mongoc_uri_get_database(uri);
@@ -581,6 +598,7 @@ static int mongo_start(struct mongo *m, const mongoc_uri_t *uri, int wire, struc
     if (!m->clients)
         return error_set(err, ERR_INVALID, "MongoDB: the URI cannot be used");
     mongoc_client_pool_set_error_api(m->clients, MONGOC_ERROR_API_VERSION_2);
+    make_groups(m);
     r = pool_new("mongo", HELPERS, &m->helpers, err);
     if (r == 0)
         r = make_collections(m, wire, err);

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <mongoc/mongoc.h>
+#include <pthread.h>
+#include <sys/queue.h>
 
 #include "lib/base/pool.h"
 #include "lib/store/store_impl.h"
@@ -18,7 +20,8 @@ struct mongo {
     struct pool *helpers; /* send the second and further commands of one insert */
     char *db;
     bool clustered[STORE_TABLES_]; /* what the collections really are */
-    bson_t *write_opts;            /* the write concern */
+    struct mongo_group *inserts[STORE_TABLES_], *changes[STORE_TABLES_]; /* NULL: each for itself */
+    bson_t *write_opts;                                                  /* the write concern */
     mongoc_read_prefs_t *primary, *any;
     int command_ms; /* wtimeout and maxTimeMS: shorter than the socket's patience, so that the
                        server is the one who says what happened */
@@ -72,6 +75,59 @@ struct mongo_index {
     char text[12];
 };
 const char *mongo_index(struct mongo_index *room, size_t i, size_t *ret_n);
+
+/* --- groups: see mongo_group.c ---------------------------------------------------------------- */
+
+/* One caller waits for so many of his members. */
+struct mongo_latch {
+    pthread_mutex_t lock;
+    pthread_cond_t open;
+    size_t waiting;
+};
+#define MONGO_LATCH(n)                                                                             \
+    {                                                                                              \
+        PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, (n)                                   \
+    }
+/* Waits until it is open, and ends it. */
+void mongo_latch_wait(struct mongo_latch *l);
+void mongo_latch_count(struct mongo_latch *l);
+
+/* Part of what its owner wants sent. */
+struct mongo_member {
+    TAILQ_ENTRY(mongo_member) link;
+    size_t bytes;
+    struct slice key; /* none of the same key goes into one command; empty: does not matter */
+    struct mongo_latch *latch;
+};
+
+#define MONGO_FLIGHTS 1 /* commands of one group under way at once */
+
+struct mongo_flight {
+    struct pool_job job;
+    struct mongo_group *group;
+    bool busy;
+};
+
+struct mongo_group {
+    struct mongo *m;
+    /* One command for all; afterwards each knows what became of it. */
+    void (*send)(struct mongo *m, struct mongo_member **members, size_t n);
+    pthread_mutex_t lock; /* guards what follows */
+    TAILQ_HEAD(, mongo_member) waiting;
+    struct mongo_flight flights[MONGO_FLIGHTS];
+};
+
+struct mongo_group *mongo_group_new(struct mongo *m,
+                                    void (*send)(struct mongo *m, struct mongo_member **members,
+                                                 size_t n)) MUST_USE;
+/* When none of its members waits. NULL is fine. */
+void mongo_group_free(struct mongo_group *g);
+/* The member is the group's until its latch is counted down. */
+void mongo_group_add(struct mongo_group *g, struct mongo_member *member);
+
+/* What they send. */
+void mongo_insert_members(struct mongo *m, struct mongo_member **members, size_t n);
+void mongo_change_members(struct mongo *m, struct mongo_member **members, size_t n);
 
 /* --- verbs ----------------------------------------------------------------------------------- */
 

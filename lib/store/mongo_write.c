@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Inserts, guarded changes and deletes; mongo.c has the essay.
+/* Inserts and deletes; mongo.c has the essay.
  *
  * An insert is one command for each table, or more where a table's documents fill more than one.
  * The first is sent by the calling thread, the others meanwhile by helpers: they do not depend on
- * each other (a store that is not atomic promises no order), and each waits for a journal.
+ * each other (a store that is not atomic promises no order), and each waits for a journal. Those of
+ * tables whose callers are gathered (mongo_group.c) go together with other callers'.
  */
-#include <pthread.h>
-
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
 #include "lib/store/mongo_impl.h"
@@ -21,8 +20,9 @@
 
 /* --- insert ---------------------------------------------------------------------------------- */
 
-/* One command: the items[index[0..n)] of one table. */
+/* One command, or a part of one: the items[index[0..n)] of one table. */
 struct batch {
+    struct mongo_member member;
     struct pool_job job;
     struct mongo *m;
     struct store_item *items;
@@ -32,13 +32,13 @@ struct batch {
     int64_t time;
     bool ran, lost;
     struct error cause;
-    struct latch *latch;
 };
 
-struct latch {
-    pthread_mutex_t lock;
-    pthread_cond_t open;
-    size_t waiting;
+/* The documents of one command: of one batch, or of several. */
+struct docs {
+    struct store_item **items;
+    size_t n, bytes;
+    struct error cause;
 };
 
 static size_t item_bytes(const struct store_item *i)
@@ -63,27 +63,23 @@ static void add_item(bson_t *docs, size_t at, const struct store_item *item)
     bson_append_document_end(docs, &doc);
 }
 
-static bson_t *insert_command(const struct batch *b)
+static bson_t *insert_command(const struct docs *d)
 {
-    size_t bytes = 256;
-    bson_t *command, docs;
+    bson_t *command = bson_sized_new(d->bytes + 256), docs;
 
-    for (size_t i = 0; i < b->n; i++)
-        bytes += item_bytes(&b->items[b->index[i]]);
-    command = bson_sized_new(bytes);
-    bson_append_utf8(command, "insert", -1, store_table_name(b->items[b->index[0]].table), -1);
+    bson_append_utf8(command, "insert", -1, store_table_name(d->items[0]->table), -1);
     bson_append_bool(command, "ordered", -1, false);
     bson_append_array_begin(command, "documents", -1, &docs);
-    for (size_t i = 0; i < b->n; i++)
-        add_item(&docs, i, &b->items[b->index[i]]);
+    for (size_t i = 0; i < d->n; i++)
+        add_item(&docs, i, d->items[i]);
     bson_append_array_end(command, &docs);
     return command;
 }
 
-static void set_outcomes(const struct batch *b, enum store_outcome outcome)
+static void set_outcomes(const struct docs *d, enum store_outcome outcome)
 {
-    for (size_t i = 0; i < b->n; i++)
-        b->items[b->index[i]].outcome = outcome;
+    for (size_t i = 0; i < d->n; i++)
+        d->items[i]->outcome = outcome;
 }
 
 /* Of the document itself: it does not go in, now or later. */
@@ -119,82 +115,122 @@ static int64_t read_write_error(bson_iter_t *one, int64_t *ret_code)
 }
 
 /* The command ran: who is in? */
-static void read_outcomes(struct batch *b, const struct mongo_answer *a)
+static void read_outcomes(struct docs *d, const struct mongo_answer *a)
 {
     bson_iter_t it, one;
     size_t failed = 0;
     int64_t in = 0;
 
-    set_outcomes(b, a->vague ? STORE_UNKNOWN : STORE_DONE);
+    set_outcomes(d, a->vague ? STORE_UNKNOWN : STORE_DONE);
     if (bson_iter_init_find(&it, &a->reply, "writeErrors") && BSON_ITER_HOLDS_ARRAY(&it) &&
         bson_iter_recurse(&it, &one)) {
         while (bson_iter_next(&one)) {
             int64_t code, index = read_write_error(&one, &code);
 
-            if (index < 0 || (size_t)index >= b->n)
+            if (index < 0 || (size_t)index >= d->n)
                 continue; /* the count below will not agree */
             failed++;
-            b->items[b->index[index]].outcome = outcome_of(code, a->vague);
+            d->items[index]->outcome = outcome_of(code, a->vague);
             if (code != DUPLICATE_KEY)
-                error_set(&b->cause, ERR_UNKNOWN_OUTCOME, "a document met error %d", (int)code);
+                error_set(&d->cause, ERR_UNKNOWN_OUTCOME, "a document met error %d", (int)code);
         }
     }
     if (bson_iter_init_find(&it, &a->reply, "n"))
         in = bson_iter_as_int64(&it);
-    if (in != (int64_t)(b->n - failed) && !a->vague) {
-        set_outcomes(b, STORE_UNKNOWN);
-        error_set(&b->cause, ERR_UNKNOWN_OUTCOME, "the reply to an insert contradicts itself");
+    if (in != (int64_t)(d->n - failed) && !a->vague) {
+        set_outcomes(d, STORE_UNKNOWN);
+        error_set(&d->cause, ERR_UNKNOWN_OUTCOME, "the reply to an insert contradicts itself");
     }
 }
 
-static void send_batch(struct batch *b)
+/* Those that are not too late yet. */
+static struct docs collect(struct batch *const *batches, size_t n)
 {
+    struct docs d = {0};
+    int64_t now = clock_mono_ms();
+    size_t count = 0;
+
+    for (size_t i = 0; i < n; i++)
+        count += batches[i]->n;
+    d.items = NEW_ARRAY(struct store_item *, count + 1);
+    for (size_t i = 0; i < n; i++) {
+        struct batch *b = batches[i];
+
+        if (now > b->deadline) { /* the outcomes are STORE_REFUSED already */
+            error_set(&b->cause, ERR_UNAVAILABLE, "no time was left");
+            continue;
+        }
+        for (size_t k = 0; k < b->n; k++) {
+            d.items[d.n++] = &b->items[b->index[k]];
+            d.bytes += item_bytes(d.items[d.n - 1]);
+        }
+    }
+    return d;
+}
+
+static void send_together(struct mongo *m, struct batch *const *batches, size_t n)
+{
+    struct docs d = collect(batches, n);
     struct mongo_answer a;
 
-    if (clock_mono_ms() > b->deadline) { /* the outcomes are STORE_REFUSED already */
-        error_set(&b->cause, ERR_UNAVAILABLE, "no time was left");
-        return;
+    if (d.n) {
+        mongo_write(m, insert_command(&d), &a);
+        d.cause = a.cause;
+        if (a.fate == MONGO_RAN)
+            read_outcomes(&d, &a);
+        else
+            set_outcomes(&d, a.fate == MONGO_LOST ? STORE_UNKNOWN : STORE_REFUSED);
+        for (size_t i = 0; i < n; i++) {
+            if (batches[i]->cause.kind)
+                continue; /* it came too late */
+            batches[i]->ran = a.fate == MONGO_RAN;
+            batches[i]->lost = a.fate == MONGO_LOST;
+            batches[i]->time = a.time;
+            batches[i]->cause = d.cause;
+        }
+        mongo_answer_done(&a);
     }
-    mongo_write(b->m, insert_command(b), &a);
-    b->ran = a.fate == MONGO_RAN;
-    b->lost = a.fate == MONGO_LOST;
-    b->time = a.time;
-    b->cause = a.cause;
-    if (b->ran)
-        read_outcomes(b, &a);
-    else
-        set_outcomes(b, b->lost ? STORE_UNKNOWN : STORE_REFUSED);
-    mongo_answer_done(&a);
+    free(d.items);
+}
+
+void mongo_insert_members(struct mongo *m, struct mongo_member **members, size_t n)
+{
+    CLEANUP_FREE struct batch **batches = NEW_ARRAY(struct batch *, n);
+
+    for (size_t i = 0; i < n; i++)
+        batches[i] = CONTAINER_OF(members[i], struct batch, member);
+    send_together(m, batches, n);
 }
 
 static void run_batch(struct pool_job *job)
 {
     struct batch *b = CONTAINER_OF(job, struct batch, job);
-    struct latch *l = b->latch;
 
-    send_batch(b);
-    pthread_mutex_lock(&l->lock);
-    if (--l->waiting == 0)
-        pthread_cond_signal(&l->open);
-    pthread_mutex_unlock(&l->lock);
+    send_together(b->m, &b, 1);
+    mongo_latch_count(b->member.latch);
 }
 
 static void send_batches(struct mongo *m, struct batch *batches, size_t n)
 {
-    struct latch l = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, n - 1};
+    struct mongo_latch l = MONGO_LATCH(n);
+    struct batch *own = NULL;
 
-    for (size_t i = 1; i < n; i++) {
-        batches[i].latch = &l;
-        batches[i].job.run = run_batch;
-        pool_submit(m->helpers, &batches[i].job);
+    for (size_t i = 0; i < n; i++) {
+        struct batch *b = &batches[i];
+        struct mongo_group *group = m->inserts[b->items[b->index[0]].table];
+
+        b->member.latch = &l;
+        b->job.run = run_batch;
+        if (group)
+            mongo_group_add(group, &b->member);
+        else if (own)
+            pool_submit(m->helpers, &b->job);
+        else
+            own = b;
     }
-    send_batch(&batches[0]);
-    pthread_mutex_lock(&l.lock);
-    while (l.waiting)
-        pthread_cond_wait(&l.open, &l.lock);
-    pthread_mutex_unlock(&l.lock);
-    pthread_cond_destroy(&l.open);
-    pthread_mutex_destroy(&l.lock);
+    if (own)
+        run_batch(&own->job);
+    mongo_latch_wait(&l);
 }
 
 /* Items in the order of their tables, so that each batch is a run of it. */
@@ -235,6 +271,7 @@ static void cut_batches(struct mongo *m, struct store_item *items, const uint32_
         }
         b->n++;
         bytes += item_bytes(item);
+        b->member.bytes = bytes;
     }
 }
 
@@ -275,72 +312,6 @@ int mongo_insert(struct store *s, struct store_item *items, size_t n, int64_t *r
     *ret_time = 0;
     r = sum_up(&all, items, n, ret_time, err);
     VEC_DONE(&all);
-    return r;
-}
-
-/* --- guarded changes ------------------------------------------------------------------------- */
-
-static void add_change(bson_t *command, const struct store_change *c)
-{
-    bson_t update, part;
-
-    bson_append_document_begin(command, "update", -1, &update);
-    if (c->set_head || c->set_body) {
-        bson_append_document_begin(&update, "$set", -1, &part);
-        if (c->set_head)
-            mongo_add_binary(&part, FIELD_HEAD, c->head);
-        if (c->set_body)
-            mongo_add_binary(&part, FIELD_BODY, c->body);
-        bson_append_document_end(&update, &part);
-    }
-    BCON_APPEND(&update, "$currentDate", "{", FIELD_STAMP, "{", "$type", "timestamp", "}", "}");
-    bson_append_document_end(command, &update);
-    bson_append_bool(command, "new", -1, true);
-}
-
-static bson_t *change_command(const struct store_change *c)
-{
-    bson_t *command = bson_sized_new(c->head.n + c->body.n + 512), query;
-
-    bson_append_utf8(command, "findAndModify", -1, store_table_name(c->table), -1);
-    bson_append_document_begin(command, "query", -1, &query);
-    mongo_add_key(&query, "_id", c->table, c->key);
-    bson_append_timestamp(&query, FIELD_STAMP, 1, (uint32_t)(c->version >> 32),
-                          (uint32_t)c->version);
-    bson_append_document_end(command, &query);
-    if (c->remove)
-        bson_append_bool(command, "remove", -1, true);
-    else
-        add_change(command, c);
-    BCON_APPEND(command, "fields", "{", FIELD_STAMP, BCON_INT32(1), "}");
-    return command;
-}
-
-int mongo_update(struct store *s, const struct store_change *change, uint64_t *ret_version,
-                 int64_t *ret_time, struct error *err)
-{
-    struct mongo_answer a;
-    bson_iter_t it, field;
-    int r = 0;
-
-    mongo_write(mongo_of(s), change_command(change), &a);
-    if (a.fate != MONGO_RAN || a.vague) {
-        r = a.code == 17419 || a.code == 10334 /* the document would be too large */
-                ? error_set(err, ERR_TOOBIG, "MongoDB: %s", a.cause.text)
-                : mongo_fail(&a, true, err);
-    } else if (!bson_iter_init(&it, &a.reply) ||
-               !bson_iter_find_descendant(&it, "lastErrorObject.n", &field) ||
-               bson_iter_as_int64(&field) == 0) {
-        r = error_set(err, ERR_CONFLICT, "%s: changed or removed by another",
-                      store_table_name(change->table));
-    } else {
-        *ret_time = a.time;
-        *ret_version = 0;
-        if (bson_iter_init(&it, &a.reply) &&
-            bson_iter_find_descendant(&it, "value." FIELD_STAMP, &field) && !change->remove)
-            *ret_version = mongo_stamp_of(&field);
-    }
-    mongo_answer_done(&a);
     return r;
 }
 
