@@ -74,7 +74,7 @@ static json_t *op_json(struct cmd *c, const struct op *op)
     put_flags(o, op->kind == OP_APPEND ? "flags" : "add", &op->add);
     put_flags(o, "remove", &op->remove);
     put_text(o, "key", op->key);
-    put_text(o, "value", op->value);
+    put_text(o, "value", op->value.n && record_is_secret(op) ? S("(hidden)") : op->value);
     return o;
 }
 

@@ -276,6 +276,7 @@ static void tell_submission(const struct node *node, struct buf *out)
     metrics_family(out, recipients, METRICS_COUNTER, "Recipients of the others.");
     metrics_sample(out, recipients, "place=\"here\"", c->local);
     metrics_sample(out, recipients, "place=\"queue\"", c->queued);
+    counter(out, "eider_submission_urls_total", c->urls, "Pieces of messages taken by BURL.");
     metrics_family(out, refused, METRICS_COUNTER, "Messages that were not taken.");
     metrics_sample(out, refused, "reason=\"sender\"", c->refused_sender);
     metrics_sample(out, refused, "reason=\"rate\"", c->refused_rate);

@@ -90,6 +90,7 @@ static void log_submission(const struct node *node)
     log_num(&line, "sandboxed", (int64_t)c->sandboxed);
     log_num(&line, "local", (int64_t)c->local);
     log_num(&line, "queued", (int64_t)c->queued);
+    log_num(&line, "urls", (int64_t)c->urls);
     log_num(&line, "refused_sender", (int64_t)c->refused_sender);
     log_num(&line, "refused_rate", (int64_t)c->refused_rate);
     log_num(&line, "refused_content", (int64_t)c->refused_content);
@@ -242,6 +243,11 @@ static int reload_tls(struct node *node, struct conf *fresh, struct error *err)
 
 /* ---- Listeners ---- */
 
+static const char *url_hosts(const struct conf *c)
+{
+    return *c->imap.url_hosts ? c->imap.url_hosts : c->hostname;
+}
+
 static struct session_service *new_imap(struct node *node, const struct conf *c, bool starttls)
 {
     struct imap_settings s;
@@ -264,6 +270,7 @@ static struct session_service *new_imap(struct node *node, const struct conf *c,
     s.user_connections = c->limits.user_connections;
     s.comment = c->imap.comment;
     s.admin = c->imap.admin;
+    s.url_hosts = url_hosts(c);
     s.login_timeout_ms = c->limits.login_timeout;
     s.idle_timeout_ms = c->limits.idle_timeout;
     s.times = monitor_imap_times(node->monitor);
@@ -324,7 +331,8 @@ static struct session_service *new_submission(struct node *node, const struct co
                  .user_connections = c->limits.user_connections,
                  .transactions_max = c->submission.transactions,
                  .hold_max_ms = c->submission.hold_max,
-                 .priority_max = (int)c->submission.priority_max},
+                 .priority_max = (int)c->submission.priority_max,
+                 .url_hosts = url_hosts(c)},
         .sandbox = c->submission.sandbox,
         .save_sent = c->submission.save_sent,
         .trace_client = c->submission.trace_client,

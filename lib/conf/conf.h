@@ -167,6 +167,7 @@ struct conf {
     } limits;
     struct {
         const char *comment, *admin; /* annotations of the server; "": none */
+        const char *url_hosts;       /* with blanks between; "": hostname */
     } imap;
     struct {
         bool mark_seen;

@@ -327,6 +327,10 @@ const struct conf_row conf_rows[] = {
     {"imap.admin", CONF_STRING, AT(imap.admin), "\"\"", .max = 1000, .reload = true,
      .help = "How to reach the administrator, as a URI (\"mailto:...\", \"tel:...\"): the server's "
              "annotation /shared/admin."},
+    {"imap.url_hosts", CONF_STRING, AT(imap.url_hosts), "\"\"", .max = 1000, .reload = true,
+     .help = "Names by which clients know this server, with blanks between, the same on all nodes: "
+             "IMAP URLs with these are its own, for URLAUTH and for submission's BURL. \"*\": any "
+             "name is. Left out: hostname."},
 
     {"pop3", CONF_SECTION, .help = "Clients that fetch by POP3."},
     {"pop3.mark_seen", CONF_BOOL, AT(pop3.mark_seen), "true", .reload = true,

@@ -357,7 +357,8 @@ static int take_value(struct builder *b, struct intent *it, const struct values 
         return refuse(it, ERR_INVALID, "a key has 1 to 255 bytes and no NUL");
     if (it->value.n > VALUE_MAX)
         return refuse(it, ERR_TOOBIG, "a value is too long");
-    it->nothing = slice_eq(values_get(values, it->key), it->value);
+    it->nothing = slice_eq(values_get(values, it->key), it->value) ||
+                  (it->if_absent && values_get(values, it->key).n);
     if (it->nothing) {
         b->fresh.n--;
         return 0;

@@ -131,6 +131,9 @@ void account_unwatch(struct watch *watch);
 #define VALUE_QUOTA_MAILBOXES "quota.mailboxes"
 #define VALUE_UNDELETE_MS     "undelete.ms"
 #define VALUE_EXPIRE_MS       "expire.ms" /* of a mailbox too; see expire.h */
+/* Hexadecimal random bytes, from which the keys of URLs are made (protocols/imap/urlauth.h); of a
+ * mailbox too. */
+#define VALUE_URLAUTH RECORD_SECRET_KEY
 
 /* --- intents --------------------------------------------------------------------------------- */
 
@@ -180,6 +183,7 @@ struct intent {
     bool on;                      /* subscribe */
     uint32_t uses;                /* create, set */
     struct slice key, value;      /* set, account */
+    bool if_absent;               /* set, account: nothing to do where the key has a value */
     uint64_t message;             /* undelete */
     bool in_one_record_with_next; /* MULTIAPPEND and the like: all or nothing with the following one
                                    */

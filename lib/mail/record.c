@@ -396,6 +396,11 @@ static void print_append(const struct op *op, struct buf *out)
     hex_encode(out, slice_of(op->delivery, DELIVERY_HASH_SIZE));
 }
 
+bool record_is_secret(const struct op *op)
+{
+    return slice_eq(op->key, S(RECORD_SECRET_KEY));
+}
+
 static void print_op(const struct op *op, struct buf *out)
 {
     buf_add_str(out, op_name(op->kind));
@@ -413,7 +418,7 @@ static void print_op(const struct op *op, struct buf *out)
         buf_add_str(out, op->on ? " on" : " off");
     if (op->key.n) {
         print_text(out, "key", op->key);
-        print_text(out, "value", op->value);
+        print_text(out, "value", op->value.n && record_is_secret(op) ? S("(hidden)") : op->value);
     }
     if (op->kind == OP_APPEND) {
         print_append(op, out);

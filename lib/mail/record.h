@@ -126,6 +126,9 @@ size_t record_overhead(size_t n_sums);
  * not uidset_done them). -ERR_INTERNAL: damaged, or of a newer version. */
 int record_decode(struct slice bytes, uint64_t seq, struct arena *arena, struct record *ret_rec,
                   struct error *err) MUST_USE;
-/* For `eider log`: one line of text per op. */
+/* For `eider log`: one line of text per op. A secret is not shown. */
 void record_print(const struct record *rec, struct buf *out);
+/* Of the value with this key only those know who make and check tokens by it. */
+#define RECORD_SECRET_KEY "urlauth"
+bool record_is_secret(const struct op *op);
 const char *op_name(enum op_kind kind);

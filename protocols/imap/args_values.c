@@ -192,15 +192,23 @@ enum parse_result read_nstring(struct reader *x, struct slice *ret, const char *
 }
 
 /* RFC 9051 section 5.1: "Servers that choose to accept such denormalized UTF-8 mailbox names MUST
- * accept them in all IMAP commands that have a mailbox name parameter."
- * Modified UTF-7, or UTF-8 from clients that write it, to UTF-8 in NFC; INBOX in any case is INBOX,
- * also as the first level of a name. */
+ * accept them in all IMAP commands that have a mailbox name parameter." */
+struct slice imap_mailbox_name(struct arena *arena, struct slice utf8)
+{
+    CLEANUP(buf_done) struct buf composed = buf_make(BUF_MAX_DEFAULT);
+    struct slice s = arena_slice(arena, nfc_add(&composed, utf8) ? buf_slice(&composed) : utf8);
+
+    if (slice_istarts(s, S("INBOX")) && (s.n == 5 || s.p[5] == '/'))
+        memcpy((char *)s.p, "INBOX", 5);
+    return s;
+}
+
+/* Modified UTF-7, or UTF-8 from clients that write it. */
 enum parse_result read_name(struct reader *x, struct arg *arg, bool (*in)(uint8_t c),
                             const char *what)
 {
     CLEANUP(buf_done) struct buf utf8 = buf_make(BUF_MAX_DEFAULT);
     enum parse_result r = read_any_string(x, &arg->text, in, what);
-    struct slice s;
 
     if (r != PARSE_OK)
         return r;
@@ -211,13 +219,7 @@ enum parse_result read_name(struct reader *x, struct arg *arg, bool (*in)(uint8_
     if (arg->malformed)
         return PARSE_OK;
     arg->given = x->limits->utf8 ? arg->text : arena_slice(x->arena, buf_slice(&utf8));
-    buf_reset(&utf8, 0);
-    s = arg->given;
-    if (nfc_add(&utf8, s))
-        s = arena_slice(x->arena, buf_slice(&utf8));
-    if (slice_istarts(s, S("INBOX")) && (s.n == 5 || s.p[5] == '/'))
-        memcpy((char *)s.p, "INBOX", 5);
-    arg->text = s;
+    arg->text = imap_mailbox_name(x->arena, arg->given);
     return PARSE_OK;
 }
 

@@ -14,7 +14,7 @@
 #include "lib/base/mem.h"
 #include "lib/mime/recode.h"
 #include "protocols/imap/impl.h"
-#include "protocols/imap/url.h"
+#include "protocols/imap/url_data.h"
 
 struct appended {
     struct prepared *prepared;
@@ -240,21 +240,6 @@ static int finish(struct imap *im, struct command *cmd)
 /* --- CATENATE ----------------------------------------------------------------------------------
  */
 
-/* RFC 4469 section 4.1; a response code may hold no "]" and no line end. */
-static int bad_url(struct command *cmd, struct slice url)
-{
-    CLEANUP(buf_done) struct buf b = buf_make(BUF_MAX_DEFAULT);
-
-    buf_add_str(&b, "BADURL ");
-    for (size_t i = 0; i < url.n && b.n < 1000; i++) {
-        if (url.p[i] > ' ' && url.p[i] < 0x7f && url.p[i] != ']')
-            buf_add_byte(&b, url.p[i]);
-        else
-            buf_printf(&b, "%%%02X", url.p[i]);
-    }
-    return imap_no(cmd, arena_str(&cmd->arena, buf_slice(&b)), "The URL names nothing here");
-}
-
 struct copying {
     struct imap *im;
     struct command *cmd;
@@ -272,15 +257,30 @@ static int write_part(void *ctx, struct slice bytes)
     return append_bytes(to->im, to->cmd, bytes);
 }
 
-static int copy_url(struct imap *im, struct command *cmd, struct slice text)
+/* An absolute path: of the account itself. */
+static int copy_path(struct imap *im, struct command *cmd, const struct imap_url *url)
 {
     struct copying to = {im, cmd};
+    struct state *st;
+    int r = url->host.n ? -ERR_NOTFOUND : account_refresh(im->account, &st, &cmd->err);
+
+    if (r < 0)
+        return r;
+    r = url_data_copy(im->account, st, url, write_part, &to, &cmd->err);
+    state_unref(st);
+    return r;
+}
+
+static int copy_url(struct imap *im, struct command *cmd, struct slice text)
+{
     struct imap_url url;
-    int r = imap_url_parse(text, im->parser.limits, &cmd->arena, &url, &cmd->err);
+    int r = imap_url_parse(text, &cmd->arena, &url, &cmd->err);
 
     if (r == 0)
-        r = imap_url_copy(im, &url, write_part, &to, &cmd->err);
-    return (r == -ERR_INVALID || r == -ERR_NOTFOUND) && !cmd->status ? bad_url(cmd, text) : r;
+        r = copy_path(im, cmd, &url);
+    if ((r == -ERR_INVALID || r == -ERR_NOTFOUND) && !cmd->status)
+        return imap_no(cmd, imap_badurl(cmd, text), "The URL names nothing here");
+    return r;
 }
 
 /* The parts that have been read: URLs, and perhaps a TEXT whose literal begins (RUN_WAIT). */

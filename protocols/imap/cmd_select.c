@@ -224,6 +224,7 @@ static int open_mailbox(struct imap *im, struct command *cmd, bool read_only)
         if (find_word(&args[1], SELECT_CONDSTORE))
             im->enabled |= ENABLED_CONDSTORE;
         write_selected(im, st, &args[0], unseen);
+        imap_urlauth_selected(im, st);
         if (qresync)
             r = find_missed(im, cmd, st, &qresync->items[0]);
     }

@@ -40,6 +40,10 @@ const struct command_row imap_commands[] = {
     {"GETQUOTAROOT", IMAP_IN, 0, imap_rules_mailbox, cmd_getquotaroot, "9208 4.1.2", NULL},
     {"SETQUOTA", IMAP_IN, 0, imap_rules_setquota, cmd_setquota, "9208 4.1.3", "QUOTASET"},
     {"APPEND", IMAP_IN, 0, imap_rules_append, cmd_append, "3501 6.3.11, 3502", "MULTIAPPEND"},
+    {"GENURLAUTH", IMAP_IN, CMD_PIECES, imap_rules_genurlauth, cmd_genurlauth, "4467 7", "URLAUTH"},
+    {"RESETKEY", IMAP_IN, CMD_PIECES, imap_rules_resetkey, cmd_resetkey, "4467 7", NULL},
+    {"URLFETCH", IMAP_IN, CMD_PIECES, imap_rules_urlfetch, cmd_urlfetch, "4467 7, 5524",
+     "URLAUTH=BINARY"},
     {"NAMESPACE", IMAP_IN, 0, imap_rules_none, cmd_namespace, "2342", "NAMESPACE"},
     /* RFC 5465 section 3.1: "a successful NOTIFY SET command implies an implicit NOOP command" */
     {"NOTIFY", IMAP_IN, CMD_PRESENT, imap_rules_notify, cmd_notify, "5465 3.1", "NOTIFY"},

@@ -61,6 +61,15 @@ static struct slice in_window(const struct fetch_binary *b)
                      : (struct slice){0};
 }
 
+static uint64_t count_lines(struct slice s)
+{
+    uint64_t n = 0;
+
+    for (ssize_t at; (at = slice_find(s, '\n')) >= 0; n++)
+        s = slice_skip(s, (size_t)at + 1);
+    return n;
+}
+
 int fetch_binary_scan(struct fetch_binary *b, struct fetch_part *p, int64_t until_ms,
                       struct error *err)
 {
@@ -78,6 +87,8 @@ int fetch_binary_scan(struct fetch_binary *b, struct fetch_part *p, int64_t unti
         s = in_window(b);
         b->nul = b->nul || (s.n && memchr(s.p, 0, s.n));
         b->size += s.n;
+        if (b->counts_lines)
+            b->lines += count_lines(s);
     }
     b->at = b->window;
     return 1;

@@ -28,6 +28,8 @@ struct fetch_binary {
     uint64_t len;                  /* octets of the section, encoded */
     uint64_t from, to;             /* the window, in decoded octets */
     uint64_t size;                 /* after the scan: octets in the window */
+    bool counts_lines;             /* set before the scan: `lines` is wanted */
+    uint64_t lines;                /* after the scan: line ends in the window */
     bool nul;                      /* after the scan: a NUL is among them */
     struct buf in, out;
 };

@@ -44,6 +44,8 @@ struct imap_settings {
     /* /shared/comment and /shared/admin of the server (RFC 5464 section 3.2.1.1); NULL or "": there
      * is none. Copied. admin is a URI. */
     const char *comment, *admin;
+    /* Names of this server in IMAP URLs, with blanks between; "*": any. Copied; NULL: none. */
+    const char *url_hosts;
     /* imap_command_count() of them, the caller's: what each command took; NULL: nobody asks */
     struct histogram *times;
     int64_t login_timeout_ms; /* from the connection to the login */

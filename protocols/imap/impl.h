@@ -161,6 +161,11 @@ struct imap {
     struct context *contexts;    /* of the selected mailbox, in the order in which they were made */
     enum imap_phase push_back;   /* PHASE_PUSH: where it came from, READ or IDLE */
 
+    struct urlauth_seen {
+        uint64_t account, mailbox; /* marks of the secrets */
+        bool changed;              /* since the client was told */
+    } urlauth;                     /* of the selected mailbox */
+
     struct view *view;          /* the selected mailbox */
     uint64_t mailbox;           /* its id */
     struct binary_mark *binary; /* where the last FETCH BINARY ended; NULL: there was none */
@@ -205,6 +210,8 @@ void imap_write_mailbox(const struct imap *im, struct buf *out, struct slice nam
 void imap_write_string(struct buf *out, struct slice s);
 /* "* 5 FETCH (", or after ENABLE UIDONLY "* 1207 UIDFETCH (" */
 void imap_write_fetch(struct imap *im, uint32_t seq, uint32_t uid);
+/* cmd->code: "BADURL url" (RFC 4469 section 4.1). */
+const char *imap_badurl(struct command *cmd, struct slice url);
 /* BAD: a sequence number after ENABLE UIDONLY. */
 int imap_uid_required(struct command *cmd) MUST_USE;
 /* "FLAGS (\Seen $Work)" */
@@ -350,6 +357,16 @@ void imap_notify_own_messages(struct imap *im, uint64_t mailbox, uint32_t first,
 /* The session ends, or another user begins. */
 void imap_notify_end(struct imap *im);
 
+/* --- cmd_urlauth.c ------------------------------------------------------------------------------
+ */
+
+/* A mailbox has been selected in this state: says which mechanisms there are. */
+void imap_urlauth_selected(struct imap *im, const struct state *st);
+/* The newest state, and the selected mailbox in it. */
+void imap_urlauth_update(struct imap *im, const struct state *st, const struct mailbox *box);
+/* If somebody gave it another key (RESETKEY). */
+void imap_urlauth_tell(struct imap *im);
+
 /* --- cmd_list.c --------------------------------------------------------------------------------
  */
 
@@ -404,6 +421,10 @@ int cmd_setquota(struct imap *im, struct command *cmd);
 
 int cmd_list(struct imap *im, struct command *cmd);
 int cmd_lsub(struct imap *im, struct command *cmd);
+
+int cmd_genurlauth(struct imap *im, struct command *cmd);
+int cmd_resetkey(struct imap *im, struct command *cmd);
+int cmd_urlfetch(struct imap *im, struct command *cmd);
 
 int cmd_append(struct imap *im, struct command *cmd);
 int cmd_replace(struct imap *im, struct command *cmd);

@@ -100,6 +100,21 @@ int imap_bad(struct command *cmd, const char *fmt, ...)
     return error_set(&cmd->err, ERR_INVALID, "%s", text);
 }
 
+/* A response code may hold no "]" and no line end. */
+const char *imap_badurl(struct command *cmd, struct slice url)
+{
+    CLEANUP(buf_done) struct buf b = buf_make(BUF_MAX_DEFAULT);
+
+    buf_add_str(&b, "BADURL ");
+    for (size_t i = 0; i < url.n && b.n < 1000; i++) {
+        if (url.p[i] > ' ' && url.p[i] < 0x7f && url.p[i] != ']')
+            buf_add_byte(&b, url.p[i]);
+        else
+            buf_printf(&b, "%%%02X", url.p[i]);
+    }
+    return arena_str(&cmd->arena, buf_slice(&b));
+}
+
 int imap_uid_required(struct command *cmd)
 {
     int r = imap_bad(cmd, "After ENABLE UIDONLY there are no sequence numbers");

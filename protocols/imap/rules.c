@@ -323,6 +323,49 @@ const struct rule imap_rules_append_more[] = {
     {RULE_END},
 };
 
+/* --- URLAUTH: RFC 4467 section 9, RFC 5524 section 5 -------------------------------------------
+ */
+
+static const struct rule genurlauth_pair[] = {
+    {RULE_ASTRING, 0, NULL, "a URL"},
+    {RULE_ATOM, 0, NULL, "a mechanism"},
+    {RULE_END},
+};
+const struct rule imap_rules_genurlauth[] = {
+    {RULE_GROUP, RULE_MANY, genurlauth_pair},
+    {RULE_END},
+};
+
+const struct rule imap_rules_resetkey[] = {
+    {RULE_MAILBOX, RULE_OPTIONAL},
+    {RULE_ATOM, RULE_OPTIONAL | RULE_MANY, NULL, "a mechanism"},
+    {RULE_END},
+};
+
+static const struct word urlfetch_words[] = {
+    {"BODY", URLFETCH_BODY},
+    {"BINARY", URLFETCH_BINARY},
+    {"BODYPARTSTRUCTURE", URLFETCH_STRUCTURE},
+    {NULL},
+};
+static const struct rule urlfetch_list[] = {
+    {RULE_ASTRING, 0, NULL, "a URL"},
+    {RULE_WORD, RULE_OPTIONAL | RULE_MANY, urlfetch_words, "URLFETCH item"},
+    {RULE_END},
+};
+static const struct rule urlfetch_choice[] = {
+    {RULE_LIST, 0, urlfetch_list},
+    {RULE_ASTRING, 0, NULL, "a URL"},
+    {RULE_END},
+};
+const struct rule imap_rules_urlfetch[] = {
+    {RULE_CHOICE, RULE_MANY, urlfetch_choice, "a URL"},
+    {RULE_END},
+};
+
+/* --- sets, and what is done to them ------------------------------------------------------------
+ */
+
 const struct rule imap_rules_set[] = {{RULE_SET}, {RULE_END}};
 
 const struct rule imap_rules_copy[] = {{RULE_SET}, {RULE_MAILBOX}, {RULE_END}};

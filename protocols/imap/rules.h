@@ -147,6 +147,9 @@ enum parse_result parse_args(struct slice in, const struct rule *rules,
                              const struct parse_limits *limits, struct arena *arena,
                              struct arg **ret_args, size_t *ret_n, struct error *err);
 
+/* A copy of a mailbox name in NFC; INBOX in any case is INBOX, also as the first level. */
+struct slice imap_mailbox_name(struct arena *arena, struct slice utf8);
+
 /* How many rules stand before RULE_END. */
 size_t rules_count(const struct rule *rules);
 
@@ -319,6 +322,9 @@ enum { SELECT_CONDSTORE = 1, SELECT_QRESYNC, CREATE_USE = 1 };
 enum { APPEND_UTF8 = 1, APPEND_CATENATE };
 enum { CATENATE_TEXT = 1, CATENATE_URL };
 
+/* As bits. */
+enum urlfetch_word { URLFETCH_BODY = 1, URLFETCH_BINARY = 2, URLFETCH_STRUCTURE = 4 };
+
 extern const struct rule imap_rules_none[], imap_rules_login[], imap_rules_authenticate[],
     imap_rules_id[], imap_rules_enable[], imap_rules_mailbox[], imap_rules_select[],
     imap_rules_create[], imap_rules_rename[], imap_rules_list[], imap_rules_lsub[],
@@ -326,4 +332,5 @@ extern const struct rule imap_rules_none[], imap_rules_login[], imap_rules_authe
     imap_rules_setquota[], imap_rules_append[], imap_rules_replace[], imap_rules_append_more[],
     imap_rules_set[], imap_rules_fetch[], imap_rules_store[], imap_rules_search[],
     imap_rules_sort[], imap_rules_thread[], imap_rules_copy[], imap_rules_compress[],
-    imap_rules_notify[], imap_rules_cancelupdate[], imap_rules_esearch[], imap_rules_uidbatches[];
+    imap_rules_notify[], imap_rules_cancelupdate[], imap_rules_esearch[], imap_rules_uidbatches[],
+    imap_rules_genurlauth[], imap_rules_resetkey[], imap_rules_urlfetch[];

@@ -47,10 +47,12 @@ static int get_newest(struct imap *im, bool present, struct mailbox **ret, struc
     if (r < 0)
         return r;
     box = state_mailbox(st, im->mailbox);
-    if (box)
+    if (box) {
+        imap_urlauth_update(im, st, box);
         *ret = mailbox_ref((struct mailbox *)box);
-    else
+    } else {
         r = error_set(err, ERR_NOTFOUND, "no such mailbox");
+    }
     state_unref(st);
     return r;
 }
@@ -190,6 +192,7 @@ bool imap_tell(struct imap *im, bool allow_expunge, bool uid)
     struct telling t = {im, uid || im->notify, view_bound(im->view)};
     unsigned what = imap_notify_selected(im);
 
+    imap_urlauth_tell(im);
     if (!allow_expunge)
         what &= ~(unsigned)VIEW_EXPUNGE;
     if (!what)

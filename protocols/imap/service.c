@@ -57,6 +57,7 @@ struct session_service *imap_service_new(const struct imap_settings *settings, s
     service->settings = *settings;
     service->settings.comment = mem_strdup(settings->comment ? settings->comment : "");
     service->settings.admin = mem_strdup(settings->admin ? settings->admin : "");
+    service->settings.url_hosts = mem_strdup(settings->url_hosts ? settings->url_hosts : "");
     service->mail = mail;
     service->auth = auth;
     service->after_login = limits_of(settings);
@@ -84,5 +85,6 @@ void imap_service_free(struct session_service *service)
         return;
     free((char *)s->settings.comment);
     free((char *)s->settings.admin);
+    free((char *)s->settings.url_hosts);
     free(s);
 }

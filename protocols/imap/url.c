@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "protocols/imap/url.h"
 
+#include "lib/base/buf.h"
+#include "lib/base/clock.h"
 #include "lib/base/codec.h"
 #include "lib/base/mem.h"
-#include "protocols/imap/fetch_part.h"
 #include "protocols/imap/reader.h"
 
-#define CHUNK   ((size_t)64 << 10)
-#define URL_MAX 4000
+#define SCHEME "imap://"
 
-/* --- parsing -----------------------------------------------------------------------------------
+/* Of what a section holds. */
+static const struct parse_limits section_limits = {
+    .command = 2 * URL_MAX, .literal = URL_MAX, .nesting = 4, .arguments = 1000, .set = 1000};
+
+/* --- pieces ------------------------------------------------------------------------------------
  */
 
 static int hex_value(uint8_t c)
@@ -42,6 +46,12 @@ static bool decode(struct slice s, struct arena *arena, struct slice *ret)
     return true;
 }
 
+/* A user's name: something, in UTF-8. */
+static bool user_name(struct slice s, struct arena *arena, struct slice *ret)
+{
+    return decode(s, arena, ret) && ret->n && utf8_valid(*ret) && slice_find(*ret, 0) < 0;
+}
+
 /* ";NAME=" (behind a "/", which some leave out) and its value up to the next ";" or "/;". */
 static bool parameter(struct slice *rest, struct slice name, struct slice *ret)
 {
@@ -67,6 +77,43 @@ static bool number(struct slice s, uint64_t least, uint64_t *ret)
     return slice_to_u64(s, UINT32_MAX, ret) && *ret >= least;
 }
 
+/* Takes the byte if it comes next. */
+static bool take(struct slice *s, uint8_t c)
+{
+    if (!s->n || s->p[0] != c)
+        return false;
+    *s = slice_skip(*s, 1);
+    return true;
+}
+
+/* --- the server --------------------------------------------------------------------------------
+ */
+
+/* "user;AUTH=...@host:port", up to the path; rest stays at its "/". A user's "@" should be %40, and
+ * is taken as it is too: the host is behind the last one. */
+static bool server(struct slice *rest, struct arena *arena, struct imap_url *url)
+{
+    ssize_t end = slice_find(*rest, '/'), at = -1, auth;
+    struct slice s = slice_sub(*rest, 0, end < 0 ? 0 : (size_t)end), user;
+
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] == '@')
+            at = (ssize_t)i;
+    url->host = slice_skip(s, (size_t)(at + 1));
+    user = slice_sub(s, 0, at < 0 ? 0 : (size_t)at);
+    auth = slice_search(user, S(";"));
+    if (auth >= 0 && !slice_istarts(slice_skip(user, (size_t)auth), S(";AUTH=")))
+        return false;
+    user = slice_sub(user, 0, auth < 0 ? user.n : (size_t)auth);
+    if (user.n && !user_name(user, arena, &url->user))
+        return false;
+    *rest = slice_skip(*rest, s.n);
+    return url->host.n && (user.n || auth >= 0 || at < 0);
+}
+
+/* --- the message and its part ------------------------------------------------------------------
+ */
+
 static bool partial(struct slice s, struct imap_url *url)
 {
     ssize_t dot = slice_find(s, '.');
@@ -76,13 +123,12 @@ static bool partial(struct slice s, struct imap_url *url)
     return number(slice_sub(s, 0, dot < 0 ? s.n : (size_t)dot), 0, &url->offset);
 }
 
-static bool section(struct slice s, const struct parse_limits *limits, struct arena *arena,
-                    struct imap_url *url)
+static bool section(struct slice s, struct arena *arena, struct imap_url *url)
 {
     CLEANUP(buf_done) struct buf b = buf_make(URL_MAX + 2);
     struct slice decoded;
     struct arg arg = {0};
-    struct reader x = {.limits = limits, .arena = arena};
+    struct reader x = {.limits = &section_limits, .arena = arena};
 
     if (!decode(s, arena, &decoded))
         return false;
@@ -102,156 +148,203 @@ static bool mailbox(struct slice *rest, struct arena *arena, struct imap_url *ur
 {
     ssize_t end = slice_find(*rest, ';');
     size_t n = end < 0 ? 0 : (size_t)end;
+    struct slice name;
 
     if (n < 2 || rest->p[0] != '/')
         return false;
-    if (!decode(slice_sub(*rest, 1, rest->p[n - 1] == '/' ? n - 1 : n), arena, &url->mailbox))
+    if (!decode(slice_sub(*rest, 1, rest->p[n - 1] == '/' ? n - 1 : n), arena, &name) || !name.n ||
+        !utf8_valid(name))
         return false;
+    url->mailbox = imap_mailbox_name(arena, name);
     *rest = slice_skip(*rest, n);
-    return url->mailbox.n && utf8_valid(url->mailbox);
+    return true;
 }
 
-static bool parse(struct slice rest, const struct parse_limits *limits, struct arena *arena,
-                  struct imap_url *url)
+static bool message(struct slice *rest, struct arena *arena, struct imap_url *url)
 {
     struct slice value;
     uint64_t n;
 
-    if (rest.n > URL_MAX || !mailbox(&rest, arena, url))
+    if (!mailbox(rest, arena, url))
         return false;
-    if (parameter(&rest, S(";UIDVALIDITY="), &value)) {
+    if (parameter(rest, S(";UIDVALIDITY="), &value)) {
         if (!number(value, 1, &n))
             return false;
         url->uidvalidity = (uint32_t)n;
     }
-    if (!parameter(&rest, S(";UID="), &value) || !number(value, 1, &n))
+    if (!parameter(rest, S(";UID="), &value) || !number(value, 1, &n))
         return false;
     url->uid = (uint32_t)n;
-    if (parameter(&rest, S(";SECTION="), &value) && !section(value, limits, arena, url))
+    if (parameter(rest, S(";SECTION="), &value) && !section(value, arena, url))
         return false;
-    if (parameter(&rest, S(";PARTIAL="), &value) && !partial(value, url))
-        return false;
-    return rest.n == 0;
+    return !parameter(rest, S(";PARTIAL="), &value) || partial(value, url);
 }
 
-int imap_url_parse(struct slice text, const struct parse_limits *limits, struct arena *arena,
-                   struct imap_url *ret, struct error *err)
-{
-    struct imap_url url = {.count = UINT64_MAX};
-
-    url.section = ARENA_NEW(arena, struct imap_section);
-    if (!parse(text, limits, arena, &url))
-        return error_set(err, ERR_INVALID, "Not the path of a message of this account");
-    *ret = url;
-    return 0;
-}
-
-/* --- copying -----------------------------------------------------------------------------------
+/* --- the authorization -------------------------------------------------------------------------
  */
 
-struct copying {
-    struct fetch_part part;
-    const struct imap_url *url;
-    int (*write)(void *ctx, struct slice bytes);
-    void *ctx;
-};
-
-static int nothing_there(struct error *err)
+static bool digits(struct slice *s, size_t n, int *ret)
 {
-    return error_set(err, ERR_NOTFOUND, "There is no such message or part");
+    uint64_t v;
+
+    if (s->n < n || !slice_to_u64(slice_sub(*s, 0, n), 9999, &v))
+        return false;
+    *s = slice_skip(*s, n);
+    *ret = (int)v;
+    return true;
 }
 
-static int copy_fields(struct copying *c, struct error *err)
+/* RFC 3339 section 5.6: a fraction of a second, then "Z" or "+01:30". */
+static bool zone(struct slice s, int *ret)
 {
-    CLEANUP(buf_done) struct buf fields = buf_make(BUF_MAX_DEFAULT);
-    int r = fetch_part_fields(&c->part, c->url->section, &fields, err);
-    size_t from = (size_t)MIN(c->url->offset, (uint64_t)fields.n);
-    size_t n = (size_t)MIN(c->url->count, (uint64_t)(fields.n - from));
+    bool west = s.n && s.p[0] == '-';
+    int hours, minutes;
 
-    if (r < 0)
-        return r;
-    return r > 0 ? c->write(c->ctx, slice_sub(buf_slice(&fields), from, from + n))
-                 : nothing_there(err);
+    *ret = 0;
+    if (s.n == 1)
+        return byte_lower(s.p[0]) == 'z';
+    if (!take(&s, '+') && !take(&s, '-'))
+        return false;
+    if (!digits(&s, 2, &hours) || !take(&s, ':') || !digits(&s, 2, &minutes) || s.n || hours > 23 ||
+        minutes > 59)
+        return false;
+    *ret = (west ? -1 : 1) * (hours * 60 + minutes);
+    return true;
 }
 
-static int copy_range(struct copying *c, struct error *err)
+static bool fraction(struct slice *s)
 {
-    CLEANUP(buf_done) struct buf chunk = buf_make(2 * CHUNK);
-    uint64_t offset, len, skip;
-    int r = fetch_part_range(&c->part, c->url->section, &offset, &len, err);
+    size_t n = 0;
 
-    if (r <= 0)
-        return r < 0 ? r : nothing_there(err);
-    skip = MIN(c->url->offset, len);
-    offset += skip;
-    len = MIN(len - skip, c->url->count);
-    r = len ? fetch_part_content(&c->part, err) : 0;
-    while (len && r == 0) {
-        size_t n = (size_t)MIN(len, (uint64_t)CHUNK);
+    if (!take(s, '.'))
+        return true;
+    while (n < s->n && byte_is_digit(s->p[n]))
+        n++;
+    *s = slice_skip(*s, n);
+    return n > 0;
+}
 
-        chunk.n = 0;
-        r = message_read(c->part.reader, offset, n, &chunk, err);
-        if (r == 0)
-            r = c->write(c->ctx, buf_slice(&chunk));
-        offset += n;
-        len -= n;
+static bool date_time(struct slice s, int64_t *ret)
+{
+    struct civil c = {0};
+
+    if (!digits(&s, 4, &c.year) || !take(&s, '-') || !digits(&s, 2, &c.month) || !take(&s, '-') ||
+        !digits(&s, 2, &c.day) || !(take(&s, 'T') || take(&s, 't')) || !digits(&s, 2, &c.hour) ||
+        !take(&s, ':') || !digits(&s, 2, &c.minute) || !take(&s, ':') || !digits(&s, 2, &c.second))
+        return false;
+    if (c.second == 60)
+        c.second = 59; /* a leap second */
+    if (!fraction(&s) || !zone(s, &c.zone) || !civil_valid(&c))
+        return false;
+    *ret = civil_to_unix(&c);
+    return true;
+}
+
+static bool access_of(struct slice s, struct arena *arena, struct imap_url *url)
+{
+    static const struct {
+        struct slice word;
+        enum url_access access;
+        bool user;
+    } rows[] = {
+        {{(const uint8_t *)"submit+", 7}, URL_SUBMIT, true},
+        {{(const uint8_t *)"user+", 5}, URL_USER, true},
+        {{(const uint8_t *)"authuser", 8}, URL_AUTHUSER, false},
+        {{(const uint8_t *)"anonymous", 9}, URL_ANONYMOUS, false},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        if (!slice_istarts(s, rows[i].word))
+            continue;
+        url->access = rows[i].access;
+        s = slice_skip(s, rows[i].word.n);
+        return rows[i].user ? user_name(s, arena, &url->access_user) : s.n == 0;
     }
-    return r;
+    return false;
 }
 
-static int copy_message(struct imap *im, const struct imap_url *url, uint64_t message,
-                        struct copying *c, struct error *err)
+static bool is_token(struct slice s)
 {
-    struct slice digest;
-    struct hold *hold;
-    int r = message_digests(im->account, &message, 1, &digest, &hold, err);
-
-    if (r < 0)
-        return r;
-    r = fetch_part_open(&c->part, im->account, message, digest, err);
-    if (r == 0 &&
-        (url->section->kind == SECTION_FIELDS || url->section->kind == SECTION_FIELDS_NOT))
-        r = copy_fields(c, err);
-    else if (r == 0)
-        r = copy_range(c, err);
-    fetch_part_done(&c->part);
-    hold_release(hold);
-    return r;
+    for (size_t i = 0; i < s.n; i++)
+        if (hex_value(s.p[i]) < 0)
+            return false;
+    return s.n >= 32;
 }
 
-static int find_message(struct imap *im, const struct imap_url *url, uint64_t *ret,
-                        struct error *err)
+static bool is_mechanism(struct slice s)
 {
-    const struct mailbox *box;
-    struct mailbox *loaded;
-    struct message m;
-    struct state *st;
-    int r = account_refresh(im->account, &st, err);
-
-    if (r < 0)
-        return r;
-    box = state_mailbox_named(st, url->mailbox);
-    if (!box || (url->uidvalidity && url->uidvalidity != box->uidvalidity))
-        r = nothing_there(err);
-    else
-        r = mailbox_load(im->account, st, box->id, url->uid, url->uid, &loaded, err);
-    state_unref(st);
-    if (r < 0)
-        return r;
-    if (mailbox_find(loaded, url->uid, &m))
-        *ret = m.id;
-    else
-        r = nothing_there(err);
-    mailbox_unref(loaded);
-    return r;
+    for (size_t i = 0; i < s.n; i++)
+        if (!byte_is_alpha(s.p[i]) && !byte_is_digit(s.p[i]) && s.p[i] != '-' && s.p[i] != '.')
+            return false;
+    return s.n > 0;
 }
 
-int imap_url_copy(struct imap *im, const struct imap_url *url,
-                  int (*write)(void *ctx, struct slice bytes), void *ctx, struct error *err)
+/* Behind ";URLAUTH=", to the end: "access", or "access:mechanism:token". */
+static bool urlauth(struct slice s, struct slice text, struct arena *arena, struct imap_url *url)
 {
-    struct copying c = {.url = url, .write = write, .ctx = ctx};
-    uint64_t message = 0;
-    int r = find_message(im, url, &message, err);
+    ssize_t colon = slice_find(s, ':'), second;
+    struct slice rest;
 
-    return r < 0 ? r : copy_message(im, url, message, &c, err);
+    if (colon < 0)
+        return access_of(s, arena, url);
+    rest = slice_skip(s, (size_t)colon + 1);
+    second = slice_find(rest, ':');
+    if (second < 0)
+        return false;
+    url->mechanism = slice_sub(rest, 0, (size_t)second);
+    url->token = slice_skip(rest, (size_t)second + 1);
+    /* RFC 4467 section 6: removal of ":<mech>:<token>" is the only thing that is done to it */
+    url->rump = slice_sub(text, 0, text.n - rest.n - 1);
+    return is_mechanism(url->mechanism) && is_token(url->token) &&
+           access_of(slice_sub(s, 0, (size_t)colon), arena, url);
+}
+
+static bool authorization(struct slice rest, struct slice text, struct arena *arena,
+                          struct imap_url *url)
+{
+    struct slice value;
+
+    if (parameter(&rest, S(";EXPIRE="), &value)) {
+        url->expires = date_time(value, &url->expiry);
+        if (!url->expires)
+            return false;
+    }
+    if (!rest.n)
+        return !url->expires;
+    if (!slice_istarts(rest, S(";URLAUTH=")))
+        return false;
+    return urlauth(slice_skip(rest, 9), text, arena, url);
+}
+
+/* --- all of it ---------------------------------------------------------------------------------
+ */
+
+static bool parse(struct slice text, struct arena *arena, struct imap_url *url)
+{
+    struct slice rest = text;
+
+    if (text.n > URL_MAX)
+        return false;
+    for (size_t i = 0; i < text.n; i++)
+        if (text.p[i] < ' ' || text.p[i] == 0x7f)
+            return false;
+    if (slice_istarts(rest, S(SCHEME))) {
+        rest = slice_skip(rest, sizeof SCHEME - 1);
+        if (!server(&rest, arena, url))
+            return false;
+    }
+    if (!message(&rest, arena, url))
+        return false;
+    return url->host.n ? authorization(rest, text, arena, url) : rest.n == 0;
+}
+
+int imap_url_parse(struct slice text, struct arena *arena, struct imap_url *ret, struct error *err)
+{
+    struct imap_url url = {.count = UINT64_MAX, .rump = text};
+
+    url.section = ARENA_NEW(arena, struct imap_section);
+    if (!parse(text, arena, &url))
+        return error_set(err, ERR_INVALID, "Not the URL of a message here");
+    *ret = url;
+    return 0;
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The content of a transaction, by DATA or BDAT, on its way to the dialect. What is too large, or
- * what the dialect refuses, is read and dropped, so that the reply can be given where the protocol
- * wants it. */
+/* The content of a transaction, by DATA, BDAT or BURL, on its way to the dialect. What is too
+ * large, or what the dialect refuses, is read and dropped, so that the reply can be given where the
+ * protocol wants it. */
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "protocols/smtp/impl.h"
+
+#define SMTP_URLS_MAX 100 /* of one message */
 
 static void log_result(struct smtp_session *s, const struct smtp_recipient *r, int64_t ms)
 {
@@ -140,6 +142,52 @@ static void chunk_end(struct smtp_session *s)
     }
     smtp_set_state(s, STATE_CHUNKS);
     SMTP_REPLY(s, 250, "2.0.0", "%llu octets so far", (unsigned long long)s->t.received);
+}
+
+/* What a URL names is given as far as somebody wants it. */
+static int url_feed(void *ctx, struct slice bytes)
+{
+    struct smtp_session *s = ctx;
+
+    (void)!content_feed(s, bytes);
+    return s->t.failed ? -ERR_CANCELLED : 0;
+}
+
+static void take_url(struct smtp_session *s, struct slice url)
+{
+    struct smtp_reply reply;
+
+    if (s->t.urls++ >= SMTP_URLS_MAX) {
+        smtp_reply_set(&reply, 452, "4.5.3", "A message may be made of %d URLs at most",
+                       SMTP_URLS_MAX);
+        content_fail(s, &reply);
+    } else if (s->service->dialect->ops->url(s->service->context, &s->t, url, url_feed, s, &reply) <
+                   0 &&
+               !s->t.failed) {
+        content_fail(s, &reply);
+    }
+}
+
+/* RFC 4468 section 3.2: "If the URL fetch fails, the server will fail the entire transaction." */
+void smtp_cmd_burl(struct smtp_session *s, struct slice rest)
+{
+    struct slice url;
+    bool last;
+
+    if (smtp_burl_parse(rest, &url, &last) < 0) {
+        smtp_bad(s, 501, "5.5.4", "Say BURL url [LAST]");
+        return;
+    }
+    if (s->state == STATE_RCPT)
+        (void)!content_begin(s);
+    if (!s->t.failed)
+        take_url(s, url);
+    if (last || s->t.failed) {
+        content_end(s);
+        return;
+    }
+    smtp_set_state(s, STATE_CHUNKS);
+    SMTP_REPLY(s, 250, "2.5.0", "%llu octets so far", (unsigned long long)s->t.received);
 }
 
 bool smtp_step_data(struct smtp_session *s)

@@ -17,7 +17,7 @@ enum smtp_state {
     STATE_RCPT,   /* at least one recipient accepted */
     STATE_DATA,   /* content by DATA */
     STATE_BDAT,   /* inside a chunk */
-    STATE_CHUNKS, /* between chunks */
+    STATE_CHUNKS, /* between chunks (BDAT, BURL) */
     STATE_CLOSED,
     STATES_
 };
@@ -28,7 +28,7 @@ struct smtp_service {
     const struct smtp_dialect *dialect;
     struct smtp_settings settings;
     void *context;
-    char *hostname;
+    char *hostname, *url_hosts;
 };
 
 struct smtp_session {
@@ -103,6 +103,7 @@ void smtp_logout(struct smtp_session *s);
 
 void smtp_cmd_data(struct smtp_session *s, struct slice rest);
 void smtp_cmd_bdat(struct smtp_session *s, struct slice rest);
+void smtp_cmd_burl(struct smtp_session *s, struct slice rest);
 /* Content in STATE_DATA and STATE_BDAT. True: it is whole, commands follow. */
 bool smtp_step_data(struct smtp_session *s);
 bool smtp_step_chunk(struct smtp_session *s);

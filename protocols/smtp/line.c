@@ -96,6 +96,19 @@ int smtp_bdat_parse(struct slice rest, uint64_t *ret_size, bool *ret_last)
     return 0;
 }
 
+int smtp_burl_parse(struct slice rest, struct slice *ret_url, bool *ret_last)
+{
+    ssize_t blank = slice_find(rest, ' ');
+    struct slice url = slice_sub(rest, 0, blank < 0 ? rest.n : (size_t)blank);
+    struct slice last = slice_trim(slice_skip(rest, url.n));
+
+    if (!url.n || (last.n && !slice_ieq(last, S("LAST"))))
+        return -ERR_INVALID;
+    *ret_url = url;
+    *ret_last = last.n > 0;
+    return 0;
+}
+
 struct sink {
     int (*feed)(void *ctx, struct slice bytes);
     void *ctx;

@@ -35,6 +35,9 @@ int smtp_path_parse(struct slice rest, struct slice prefix, struct smtp_path *re
 /* "1000 LAST" of BDAT (RFC 3030). 0, -ERR_INVALID. */
 int smtp_bdat_parse(struct slice rest, uint64_t *ret_size, bool *ret_last) MUST_USE;
 
+/* "imap://... LAST" of BURL (RFC 4468). 0, -ERR_INVALID. */
+int smtp_burl_parse(struct slice rest, struct slice *ret_url, bool *ret_last) MUST_USE;
+
 /* The content of DATA, from the bytes after "354": takes the dots off and finds the end.
  * Only <CRLF>.<CRLF> ends it and only a dot after <CRLF> (or at the very start) is taken off. A
  * lone CR or LF is a byte of the message like others, so no peer that sees a line end there can

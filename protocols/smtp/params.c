@@ -4,8 +4,8 @@
  * To add an extension: a bit in smtp.h, a row in `keywords`, rows in `mail_params` or
  * `rcpt_params`, and the bit in the dialects that offer it.
  *
- * STANDARDS: RFC 1870, RFC 2852, RFC 3030, RFC 3461, RFC 4865, RFC 4954 section 5, RFC 6152, RFC
- * 6531, RFC 6710, RFC 8689, RFC 9422.
+ * STANDARDS: RFC 1870, RFC 2852, RFC 3030, RFC 3461, RFC 4468, RFC 4865, RFC 4954 section 5, RFC
+ * 6152, RFC 6531, RFC 6710, RFC 8689, RFC 9422.
  */
 #include "lib/base/clock.h"
 #include "lib/base/codec.h"
@@ -69,6 +69,26 @@ static bool say_deliverby(const struct smtp_session *s, struct buf *out)
     return true;
 }
 
+/* RFC 4468 section 3.1: "a server that advertises BURL with no arguments prior to authentication
+ * indicates that BURL is supported but authentication is required to use it". Section 3.3: "imap"
+ * is for URLs with URLAUTH, "imap://imap.example.com" for one's own without it. */
+static bool say_burl(const struct smtp_session *s, struct buf *out)
+{
+    struct slice rest = slice_str(s->service->settings.url_hosts);
+
+    if (s->logged_in)
+        buf_add_str(out, " imap");
+    while (s->logged_in && (rest = slice_trim(rest)).n) {
+        ssize_t end = slice_find(rest, ' ');
+        struct slice word = slice_sub(rest, 0, end < 0 ? rest.n : (size_t)end);
+
+        if (!slice_eq(word, S("*")))
+            buf_printf(out, " imap://%.*s", SLICE_FMT(word));
+        rest = slice_skip(rest, word.n);
+    }
+    return *s->service->settings.url_hosts != '\0';
+}
+
 /* RFC 8689 section 2: "advertised only over TLS" */
 static bool say_requiretls(const struct smtp_session *s, struct buf *out)
 {
@@ -88,6 +108,7 @@ static const struct keyword_row {
     {SMTP_EIGHT, "8BITMIME", NULL},
     {SMTP_BINARY, "BINARYMIME", NULL},
     {SMTP_CHUNKING, "CHUNKING", NULL},
+    {SMTP_BURL, "BURL", say_burl},
     {SMTP_DSN, "DSN", NULL},
     {SMTP_LIMITS, "LIMITS", say_limits},
     {SMTP_HOLD, "FUTURERELEASE", say_hold},

@@ -11,8 +11,8 @@
  * where the protocol wants it.
  *
  * STANDARDS: RFC 5321, RFC 2033 (LMTP), RFC 6409 (submission), RFC 2034 and 3463 (enhanced codes),
- * RFC 2920, RFC 3030 (CHUNKING, BINARYMIME), RFC 3207 (STARTTLS), RFC 4954 (AUTH); params.c names
- * the rest.
+ * RFC 2920, RFC 3030 (CHUNKING, BINARYMIME), RFC 3207 (STARTTLS), RFC 4954 (AUTH), RFC 4468 (BURL);
+ * params.c names the rest.
  *
  * To add a command: a row in `commands`, with the extension that it belongs to. To add an
  * extension: params.c.
@@ -44,12 +44,13 @@ static const unsigned moves[STATES_] = {
     [STATE_HELD] = BIT(STATE_READY) | BIT(STATE_CLOSED),
     [STATE_MAIL] =
         BIT(STATE_READY) | BIT(STATE_RCPT) | BIT(STATE_BDAT) | BIT(STATE_NEW) | BIT(STATE_CLOSED),
-    [STATE_RCPT] =
-        BIT(STATE_READY) | BIT(STATE_DATA) | BIT(STATE_BDAT) | BIT(STATE_NEW) | BIT(STATE_CLOSED),
+    [STATE_RCPT] = BIT(STATE_READY) | BIT(STATE_DATA) | BIT(STATE_BDAT) | BIT(STATE_CHUNKS) |
+                   BIT(STATE_NEW) | BIT(STATE_CLOSED),
     [STATE_DATA] = BIT(STATE_READY) | BIT(STATE_CLOSED),
     [STATE_BDAT] =
         BIT(STATE_NEW) | BIT(STATE_READY) | BIT(STATE_MAIL) | BIT(STATE_CHUNKS) | BIT(STATE_CLOSED),
-    [STATE_CHUNKS] = BIT(STATE_READY) | BIT(STATE_BDAT) | BIT(STATE_NEW) | BIT(STATE_CLOSED),
+    [STATE_CHUNKS] =
+        BIT(STATE_READY) | BIT(STATE_BDAT) | BIT(STATE_CHUNKS) | BIT(STATE_NEW) | BIT(STATE_CLOSED),
 };
 
 static _Atomic uint64_t next_id = 1;
@@ -385,6 +386,8 @@ static const struct command {
     /* RFC 2033 section 4.2 */
     {"DATA", 0, BIT(STATE_RCPT), true, smtp_cmd_data, "No valid recipients"},
     {"BDAT", SMTP_CHUNKING, ANYWHERE, false, smtp_cmd_bdat, NULL},
+    {"BURL", SMTP_BURL, BIT(STATE_RCPT) | BIT(STATE_CHUNKS), true, smtp_cmd_burl,
+     "No valid recipients"},
     {"RSET", 0, ANYWHERE, false, cmd_rset, NULL},
     {"NOOP", 0, ANYWHERE, false, cmd_noop, NULL},
     {"VRFY", 0, IN_SESSION, true, cmd_vrfy, "Say hello first"},
@@ -394,6 +397,8 @@ static const struct command {
 
 static bool offered(const struct smtp_session *s, const struct command *row)
 {
+    if (row->extension == SMTP_BURL && !*s->service->url_hosts)
+        return false;
     return !row->extension || smtp_has(s, row->extension);
 }
 
@@ -631,6 +636,8 @@ struct session_service *smtp_service_new(const struct smtp_dialect *dialect,
     service->settings = *settings;
     service->hostname = mem_strdup(settings->hostname);
     service->settings.hostname = service->hostname;
+    service->url_hosts = mem_strdup(settings->url_hosts ? settings->url_hosts : "");
+    service->settings.url_hosts = service->url_hosts;
     service->context = context;
     service->service.name = dialect->log_name;
     service->service.refusal = "421 4.3.2 Too many connections\r\n";
@@ -646,6 +653,7 @@ void smtp_service_free(struct session_service *base)
     if (!service)
         return;
     free(service->hostname);
+    free(service->url_hosts);
     free(service);
 }
 

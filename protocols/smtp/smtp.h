@@ -7,11 +7,11 @@
  *   session.c   states, command table, replies; drives a dialect's ops
  *   params.c    keywords of EHLO, parameters of MAIL and RCPT, as rows
  *   auth.c      AUTH (RFC 4954)
- *   content.c   DATA and BDAT
+ *   content.c   DATA, BDAT and BURL
  *   deliver.h   from recipients to accounts' logs, for those who deliver here
  *
- * A transaction: MAIL, RCPT (each asked of the dialect), then content by DATA or BDAT, fed to the
- * dialect as it comes, then one reply (SMTP) or one per accepted recipient (LMTP).
+ * A transaction: MAIL, RCPT (each asked of the dialect), then content by DATA, or by BDAT and BURL,
+ * fed to the dialect as it comes, then one reply (SMTP) or one per accepted recipient (LMTP).
  */
 #pragma once
 
@@ -44,6 +44,7 @@ enum smtp_extension {
     SMTP_DELIVERBY = 1 << 15,  /* RFC 2852 */
     SMTP_PRIORITY = 1 << 16,   /* MT-PRIORITY, RFC 6710 */
     SMTP_REQUIRETLS = 1 << 17, /* RFC 8689 */
+    SMTP_BURL = 1 << 18,       /* RFC 4468; with SMTP_AUTH */
 };
 
 struct smtp_settings {
@@ -63,6 +64,9 @@ struct smtp_settings {
     int64_t hold_max_ms;       /* 0: FUTURERELEASE is not offered */
     int64_t by_min_s;          /* shortest time for DELIVERBY's R */
     int priority_max;          /* 0 to 9; a higher one is lowered (RFC 6710 section 4.1) */
+    /* with SMTP_BURL: names of this server in IMAP URLs, with blanks between; "*": any. Copied;
+     * NULL or "": BURL is not offered */
+    const char *url_hosts;
 };
 
 /* A reply; text may have several lines, separated by LF. */
@@ -110,6 +114,7 @@ struct smtp_transaction {
     const struct auth_user *user; /* with SMTP_AUTH: who logged in */
     void *client;                 /* what ops->login made of him */
     uint64_t received;            /* octets of content so far */
+    unsigned urls;                /* of BURL, so far */
     void *content;                /* the dialect's, between begin and finish or abort */
     bool failed; /* feed failed: its reply is in `failure`, the rest is read and dropped */
     struct smtp_reply failure;
@@ -131,6 +136,10 @@ struct smtp_ops {
     /* Blocks. <0: *reply says why; nothing more is fed. */
     int (*feed)(void *service, struct smtp_transaction *t, struct slice bytes,
                 struct smtp_reply *reply);
+    /* With SMTP_BURL: what the URL names is a piece of the content, as long as give takes it (0).
+     * <0: *reply says why not, or give has refused. Between begin and finish. Blocks. */
+    int (*url)(void *service, struct smtp_transaction *t, struct slice url,
+               int (*give)(void *ctx, struct slice bytes), void *ctx, struct smtp_reply *reply);
     /* All is here: store it, set every recipient's reply. Frees t->content. Blocks. */
     void (*finish)(void *service, struct smtp_transaction *t);
     /* The transaction ends without finish. Frees t->content. */

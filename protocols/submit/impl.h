@@ -41,6 +41,12 @@ int submit_check_name(struct submit *s, const struct client *client, const char 
 int submit_check_rates(struct submit *s, const struct smtp_transaction *t,
                        struct smtp_reply *reply) MUST_USE;
 
+/* --- burl.c ---------------------------------------------------------------------------------- */
+
+int submit_url(void *service, struct smtp_transaction *t, struct slice text,
+               int (*give)(void *ctx, struct slice bytes), void *ctx,
+               struct smtp_reply *reply) MUST_USE;
+
 /* --- content.c ------------------------------------------------------------------------------- */
 
 int submit_begin(void *service, struct smtp_transaction *t, struct smtp_reply *reply) MUST_USE;

@@ -157,6 +157,7 @@ static const struct smtp_ops submit_ops = {
     .rcpt = submit_rcpt,
     .begin = submit_begin,
     .feed = submit_feed,
+    .url = submit_url,
     .finish = submit_finish,
     .abort = submit_abort,
 };
@@ -169,7 +170,7 @@ static const struct smtp_dialect submit_dialect = {
     .extensions = SMTP_EHLO | SMTP_HELO | SMTP_PIPELINING | SMTP_SIZE | SMTP_STARTTLS |
                   SMTP_ENHANCED | SMTP_EIGHT | SMTP_BINARY | SMTP_CHUNKING | SMTP_UTF8 | SMTP_AUTH |
                   SMTP_DSN | SMTP_LIMITS | SMTP_HOLD | SMTP_DELIVERBY | SMTP_PRIORITY |
-                  SMTP_REQUIRETLS,
+                  SMTP_REQUIRETLS | SMTP_BURL,
     .ops = &submit_ops,
 };
 

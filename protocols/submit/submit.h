@@ -7,6 +7,7 @@
  *   client.c    who logged in: what holds for him
  *   submit.c    the dialect: MAIL, RCPT
  *   content.c   the content on its way in, and where it goes
+ *   burl.c      pieces of it that are in accounts here (BURL)
  *
  * What a user may count on: 250 means that every recipient here has the message in his log and that
  * for all others it is in the queue, both durably (I21, I29); 4yz that it is not, or that nobody
@@ -55,6 +56,7 @@ struct submit_counters {
     _Atomic uint64_t refused_sender;  /* MAIL or header: not his name */
     _Atomic uint64_t refused_rate;    /* over a limit of the hour */
     _Atomic uint64_t refused_content; /* loops, headers, NUL */
+    _Atomic uint64_t urls;            /* taken by BURL */
     _Atomic uint64_t failed;          /* no 250 after the content, for another reason */
 };
 

@@ -48,18 +48,39 @@ static void make_auth(struct imap_world *w)
     must(directory_domain_add(w->directory, S("example.org"), &err), &err, "domain");
 }
 
-static void make_account(struct imap_world *w)
+static uint64_t make_account(struct imap_world *w, const char *login)
 {
-    const struct directory_account joe = {
-        .login = "joe@example.org",
+    const struct directory_account account = {
+        .login = login,
         .display = "Joe",
         .status = ACCOUNT_ENABLED,
         .hash = cheap_hash(),
         .scram = "",
     };
     struct error err = {0};
+    uint64_t id = 0;
 
-    must(directory_account_add(w->directory, &joe, prepare, w, &w->account, &err), &err, "account");
+    must(directory_account_add(w->directory, &account, prepare, w, &id, &err), &err, "account");
+    return id;
+}
+
+void imap_world_account(struct imap_world *w, struct slice login)
+{
+    char text[100];
+
+    snprintf(text, sizeof text, "%.*s", SLICE_FMT(login));
+    make_account(w, text);
+}
+
+bool imap_world_disable(struct imap_world *w, struct slice login)
+{
+    CLEANUP(arena_done) struct arena arena = {0};
+    struct directory_account account;
+
+    if (directory_account_find(w->directory, login, &arena, &account, NULL) < 0)
+        return false;
+    account.status = ACCOUNT_DISABLED;
+    return directory_account_update(w->directory, &account, NULL) == 0;
 }
 
 struct imap_world *imap_world_new(void)
@@ -74,12 +95,13 @@ struct imap_world *imap_world_new(void)
     settings.commit_wait_ms = 500;
     must(mail_new(w->store, NULL, &settings, &w->mail, &err), &err, "mail");
     make_auth(w);
-    make_account(w);
+    w->account = make_account(w, "joe@example.org");
     imap_settings_default(&w->settings);
     w->settings.starttls = true;
     w->settings.literal_max = 4096;
     w->settings.command_max = 20000;
     w->settings.message_max = 1 << 20;
+    w->settings.url_hosts = "test.example imap.example.org";
     w->service = imap_service_new(&w->settings, w->mail, w->auth);
     return w;
 }

@@ -20,6 +20,10 @@ struct imap_world {
 
 struct imap_world *imap_world_new(void);
 void imap_world_free(struct imap_world *w);
+/* One more account with that login, and the same password. */
+void imap_world_account(struct imap_world *w, struct slice login);
+/* Nobody logs in to it any more. */
+bool imap_world_disable(struct imap_world *w, struct slice login);
 /* how: words "plain" (no TLS, STARTTLS offered); else TLS. */
 struct session *imap_world_open(struct imap_world *w, struct slice how);
 /* Appends one message. */

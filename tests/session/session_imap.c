@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* The transcripts of IMAP. Directives of this world:
  *   @login N            logs joe in on connection N
- *   @select N NAME      the same, and selects
+ *   @login N NAME       the same, somebody else of @account
+ *   @select N NAME      joe logs in, and selects
+ *   @account LOGIN      one more account with joe's password
+ *   @disable LOGIN      the account can be used no more
  *   @fill NAME n        n messages into a mailbox
  *   @append NAME text   a message; ${...} as in C lines
  *   @limit NAME n       before any connection: login-timeout, idle-timeout, keepalive (ms),
@@ -44,9 +47,23 @@ static bool quietly(struct run *run, unsigned n, const char *line, const char *t
     return ok;
 }
 
+static bool login_as(struct run *run, unsigned n, struct slice name)
+{
+    char line[200];
+
+    snprintf(line, sizeof line, "_login LOGIN %.*s secret", SLICE_FMT(name));
+    return quietly(run, n, line, "_login OK");
+}
+
 static bool login(struct run *run, unsigned n)
 {
-    return quietly(run, n, "_login LOGIN joe secret", "_login OK");
+    return login_as(run, n, S("joe"));
+}
+
+static bool make_account(struct imap_world *w, struct slice name)
+{
+    imap_world_account(w, name);
+    return true;
 }
 
 static bool select_mailbox(struct run *run, unsigned n, struct slice name)
@@ -139,7 +156,11 @@ static bool directive(void *world, struct run *run, struct slice word, struct sl
     uint64_t n;
 
     if (slice_eq(word, S("login")))
-        return slice_to_u64(first, 9, &n) && login(run, (unsigned)n);
+        return slice_to_u64(first, 9, &n) && login_as(run, (unsigned)n, after.n ? after : S("joe"));
+    if (slice_eq(word, S("account")))
+        return make_account(world, first);
+    if (slice_eq(word, S("disable")))
+        return imap_world_disable(world, first);
     if (slice_eq(word, S("select")))
         return slice_to_u64(first, 9, &n) && select_mailbox(run, (unsigned)n, after);
     if (slice_eq(word, S("fill")))

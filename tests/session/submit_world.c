@@ -63,7 +63,8 @@ struct submit_world *submit_world_new(void)
                  .user_connections = 50,
                  .hold_max_ms = 1000000000,
                  .by_min_s = 60,
-                 .priority_max = 4},
+                 .priority_max = 4,
+                 .url_hosts = "test.example imap.example.org"},
         .trace_client = true,
     };
     submit_world_set(w, &settings);

@@ -21,7 +21,7 @@ LIBS = {                                # folder -> folders of lib/ it may inclu
 }
 STORE_PORT = {'store.h', 'keys.h'}      # all that is seen of lib/store from above
 PROTOCOL_LIBS = set(LIBS) - {'net', 'bus'}
-SHARED_PROTOCOLS = {'lmtp': {'smtp'}, 'submit': {'smtp'}}   # protocols that build on another one
+SHARED_PROTOCOLS = {'lmtp': {'smtp'}, 'submit': {'smtp', 'imap'}}   # protocols that build on another one
 
 
 def allowed(source, target):
