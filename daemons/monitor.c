@@ -243,6 +243,7 @@ static void tell_mail(const struct node *node, struct buf *out)
             "Changes whose outcome stayed unknown; their clients were disconnected.");
     counter(out, "eider_intents_without_record_total", c.without_record,
             "Changes that changed nothing.");
+    counter(out, "eider_snapshots_total", c.snapshots, "Snapshots of accounts saved.");
     gauge(out, "eider_replicas", c.accounts, "Accounts in memory.");
     gauge(out, "eider_replicas_idle", c.idle_accounts, "Accounts in memory that nobody uses.");
     gauge(out, "eider_replicas_idle_bytes", c.idle_bytes, "Memory of these.");
@@ -258,8 +259,14 @@ static void tell_sweeper(const struct node *node, struct buf *out)
     counter(out, "eider_swept_accounts_total", c.accounts, "Accounts that the sweep looked at.");
     counter(out, "eider_swept_expired_total", c.expired, "Messages expunged for their age.");
     counter(out, "eider_swept_messages_total", c.messages, "Messages removed for good.");
+    counter(out, "eider_swept_links_total", c.links + c.blobs.links_removed,
+            "Uses of blobs by messages removed.");
+    counter(out, "eider_swept_fences_total", c.noops,
+            "Records put into logs before messages were removed.");
     counter(out, "eider_swept_records_total", c.records, "Records trimmed from logs.");
     counter(out, "eider_swept_segments_total", c.segments, "Old segments of snapshots removed.");
+    counter(out, "eider_swept_blobs_marked_total", c.blobs.marked,
+            "Blobs that nobody uses, found and marked to be removed.");
     counter(out, "eider_swept_blobs_total", c.blobs.deleted, "Blobs removed.");
     counter(out, "eider_swept_erased_total", c.erased, "Deleted accounts that were erased.");
 }

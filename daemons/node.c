@@ -27,6 +27,7 @@
 #include "protocols/submit/submit.h"
 
 #define SWEEP_PAUSE_MS   1000
+#define FORGET_AT_ONCE   1000   /* entries of the directory */
 #define RATES_KEYS_MAX   100000 /* in memory: accounts and addresses that send in an hour */
 #define SELF_SIGNED_DAYS 825    /* what Apple's clients take at most */
 
@@ -123,6 +124,29 @@ static void forget_account(void *node_, uint64_t account)
         log_text(LOG_WARN_, "sweep", "a deleted account stays in the directory: %s", err.text);
 }
 
+/* Deleted accounts of which nothing is left, but whose node died before it could say so; and those
+ * that never had a log. */
+static void forget_erased(void *node_)
+{
+    struct node *node = node_;
+    struct directory_account *list;
+    uint64_t after = 0;
+    size_t n = 1;
+
+    while (n) {
+        CLEANUP(arena_done) struct arena a = {0};
+
+        if (directory_account_list(node->directory, after, FORGET_AT_ONCE, &a, &list, &n, NULL) < 0)
+            return;
+        for (size_t i = 0; i < n; i++) {
+            after = list[i].id;
+            if (list[i].status == ACCOUNT_CLOSING &&
+                sweep_account_remains(node->mail, list[i].id, NULL) == 0)
+                forget_account(node, list[i].id);
+        }
+    }
+}
+
 /* What the account's domain says, or the settings. Who cannot be asked keeps everything. */
 static int64_t expire_ms_of(void *node_, uint64_t account)
 {
@@ -147,7 +171,7 @@ static int open_mail(struct node *node, struct error *err)
     if (rc == 0)
         node->sweeper = sweeper_start(
             node->mail, (int)MIN(node->conf->mail.sweep_interval, (int64_t)SWEEP_PAUSE_MS),
-            &(struct sweeper_hooks){forget_account, expire_ms_of, node});
+            &(struct sweeper_hooks){forget_account, expire_ms_of, forget_erased, node});
     return rc;
 }
 
@@ -156,6 +180,8 @@ static int open_submission(struct node *node, struct error *err)
 {
     if (node->protocols & 1u << CONF_SUBMISSION || runs_queue(node))
         node->queue = queue_new(node->store);
+    if (node->queue)
+        queue_set_horizon(node->queue, node->conf->queue.horizon);
     if (!(node->protocols & 1u << CONF_SUBMISSION))
         return 0;
     return rates_open(node->conf->bus, RATES_KEYS_MAX, &node->rates, err);

@@ -102,6 +102,7 @@ void settings_runner(const struct conf *c, struct runner_settings *ret)
     ret->lease_ms = c->queue.lease;
     ret->poll_ms = c->queue.poll_interval;
     ret->return_max = c->queue.return_size;
+    ret->sweep_ms = c->queue.sweep_interval;
 }
 
 struct network *settings_networks(struct conf *c, const struct conf_network *list, size_t n)

@@ -23,6 +23,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 import mongo_wire
@@ -149,7 +150,7 @@ def ask(address, question, timeout=1):
 # ---- the whole ----
 
 class Cluster:
-    """`settings`: text put behind eider.conf; `memory`: GB of each mongod's cache; `environment`:
+    """`settings`: text put behind eider.conf, changed like it; `memory`: GB of each mongod's cache; `environment`:
     variables by part name; `eider`: the program."""
 
     def __init__(self, folder, settings='', eider=None, environment=None):
@@ -158,6 +159,7 @@ class Cluster:
         self.environment = environment or {}
         self.eider = pathlib.Path(eider or ROOT / 'build' / 'plain' / 'daemons' / 'eider').resolve()
         self.state = {'net': None, 'processes': {}}
+        self.lock = threading.Lock()  # several may break and mend things at once, each other ones
         if (self.dir / 'state.json').exists():
             self.state = json.loads((self.dir / 'state.json').read_text())
         self.parts = {}
@@ -167,16 +169,21 @@ class Cluster:
     # -- names --
 
     def save(self):
+        with self.lock:
+            self.write_state()
+
+    def write_state(self):
         new = self.dir / 'state.json.new'
         new.write_text(json.dumps(self.state, indent=1))
         new.rename(self.dir / 'state.json')
 
     def note(self, name, process):
-        if process:
-            self.state['processes'][name] = process
-        else:
-            self.state['processes'].pop(name, None)
-        self.save()
+        with self.lock:
+            if process:
+                self.state['processes'][name] = process
+            else:
+                self.state['processes'].pop(name, None)
+            self.write_state()
 
     def address(self, machine):
         return f'198.18.{self.state["net"]}.{MACHINES[machine]}'
@@ -192,6 +199,11 @@ class Cluster:
     def port_of(self, machine):
         """The bridge's end of a machine's cable."""
         return f'e{self.state["net"]}{machine}'
+
+    @property
+    def outside(self):
+        """This machine, as the nodes see it."""
+        return f'198.18.{self.state["net"]}.{ROUTER}'
 
     @property
     def bridge(self):
@@ -275,7 +287,7 @@ class Cluster:
             for name in ('mongod.conf', 'redis.conf', 'sentinel.conf', 'eider.conf'):
                 self.file(name, node)
             with open(self.dir / node / 'eider.conf', 'a', encoding='utf-8') as conf:
-                conf.write(self.settings)
+                conf.write(self.folders(self.settings, node))
         self.file('haproxy.cfg', 'front')
         self.make_certificate()
 

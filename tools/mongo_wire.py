@@ -9,13 +9,15 @@ import struct
 
 
 def encode(value):
-    """A document of strings, booleans, 32-bit integers, documents and lists."""
+    """A document of strings, booleans, 32-bit integers, binary values, documents and lists."""
     out = b''
     for key, v in value.items():
         name = key.encode() + b'\0'
         if isinstance(v, str):
             text = v.encode() + b'\0'
             out += b'\2' + name + struct.pack('<i', len(text)) + text
+        elif isinstance(v, bytes):
+            out += b'\5' + name + struct.pack('<iB', len(v), 0) + v
         elif isinstance(v, dict):
             out += b'\3' + name + encode(v)
         elif isinstance(v, list):
@@ -47,6 +49,10 @@ def decode(data, at=0):
             size, = struct.unpack_from('<i', data, at)
             document[name] = data[at + 4:at + 3 + size].decode(errors='replace')
             at += 4 + size
+        elif kind == 0x05:
+            size, = struct.unpack_from('<i', data, at)
+            document[name] = data[at + 5:at + 5 + size]
+            at += 5 + size
         elif kind in (0x03, 0x04):
             inner, at = decode(data, at)
             document[name] = inner if kind == 0x03 else list(inner.values())

@@ -200,6 +200,8 @@ struct conf {
         int64_t lease;
         int64_t poll_interval;
         uint64_t return_size; /* octets of a message that a bounce returns whole */
+        int64_t horizon;      /* ms */
+        int64_t sweep_interval;
     } queue;
     struct {
         CONF_LIST(struct conf_route) routes;

@@ -427,6 +427,16 @@ const struct conf_row conf_rows[] = {
      .help = "A bounce returns messages up to this size whole, unless the sender asked for the "
              "header only; of larger ones the header."},
 
+    {"queue.horizon", CONF_DURATION, AT(queue.horizon), "\"24h\"", .min = 10 * SECOND,
+     .max = 7 * DAY,
+     .help = "What became of a message is kept for so long after its end, so that a late write "
+             "cannot bring it back; a message that takes longer than half of it to be queued is "
+             "not. The same on all nodes, always. Tests shorten it; nobody else should."},
+    {"queue.sweep_interval", CONF_DURATION, AT(queue.sweep_interval), "\"10m\"", .min = SECOND / 10,
+     .max = DAY,
+     .help = "Rest between two rounds through the queue in which what has ended long ago is "
+             "removed."},
+
     {"sending", CONF_SECTION, .help = "Servers that mail goes to (see docs/sending.md)."},
     {"sending.routes", CONF_GROUPS, AT(sending.routes), "()", .max = 1000, .members = route_rows,
      .item_size = sizeof(struct conf_route), .line_offset = offsetof(struct conf_route, line),

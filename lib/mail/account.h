@@ -109,6 +109,7 @@ struct mail {
     struct pool_job time_job;
     pthread_mutex_t stop_lock;
     pthread_cond_t stop_changed;
+    _Atomic uint64_t snapshots;   /* saved here */
     uint64_t broken;              /* for the model check: rules broken on purpose, see mail_break */
     _Atomic uint64_t coarse_dice; /* for the model check: message ids that often collide; 0: no */
 };

@@ -76,6 +76,7 @@ struct mail_counters mail_read_counters(struct mail *mail)
         .fences = read_counter(&c->fences),
         .given_up = read_counter(&c->given_up),
         .without_record = read_counter(&c->without_record),
+        .snapshots = read_counter(&mail->snapshots),
     };
     struct account *a;
 

@@ -64,6 +64,7 @@ struct mail_counters {
     uint64_t fences;           /* noops put in the place of what is not to come any more */
     uint64_t given_up;         /* intents that ended with an unknown outcome */
     uint64_t without_record;   /* intents that changed nothing */
+    uint64_t snapshots;        /* of accounts, saved */
     uint64_t accounts;         /* replicas in memory, now */
     uint64_t idle_accounts;    /* of these that nobody holds, now */
     uint64_t idle_bytes;       /* memory of those, now */

@@ -345,6 +345,7 @@ static int save_state(struct account *a, struct state *st, const struct stored_m
             r = write_manifest(a->mail, &plan, old, next_mark(a->mail, old), err);
         if (r == 0) {
             snapshot_plan_stored(&plan);
+            atomic_fetch_add(&a->mail->snapshots, 1);
             note_saved(a, replica, st, st->seq);
         }
         snapshot_plan_done(&plan);

@@ -298,6 +298,16 @@ int sweep_next_account(struct mail *mail, uint64_t after, uint64_t *ret_account,
     return 0;
 }
 
+int sweep_account_remains(struct mail *mail, uint64_t account, struct error *err)
+{
+    uint64_t found;
+    int r = sweep_next_account(mail, account - 1, &found, err);
+
+    if (r < 0)
+        return r == -ERR_NOTFOUND ? 0 : r;
+    return found == account;
+}
+
 static int sweep_patiently(struct mail *mail, uint64_t account, struct swept *swept,
                            struct error *err)
 {
@@ -435,6 +445,8 @@ static bool sweep_round(struct sweeper *s, struct swept *round)
         if (!pause_for(s, s->pause_ms))
             return false;
     }
+    if (s->hooks.round)
+        s->hooks.round(s->hooks.ctx);
     do {
         struct swept swept = {0};
 

@@ -24,6 +24,8 @@ int sweep_account(struct mail *mail, uint64_t account, struct swept *swept,
  * -ERR_NOTFOUND: none. */
 int sweep_next_account(struct mail *mail, uint64_t after, uint64_t *ret_account,
                        struct error *err) MUST_USE;
+/* Is anything of the account in the store, beside the directory? 1, 0. */
+int sweep_account_remains(struct mail *mail, uint64_t account, struct error *err) MUST_USE;
 /* All accounts and all blobs once. For tests, `eider fsck --all` and the background. */
 int sweep_all(struct mail *mail, struct swept *swept, struct error *err) MUST_USE;
 
@@ -34,6 +36,8 @@ struct sweeper_hooks {
     void (*erased)(void *ctx, uint64_t account);
     /* How long messages may stay where neither mailbox nor account says (expire.h). */
     int64_t (*expire_ms)(void *ctx, uint64_t account);
+    /* All accounts have been looked at. */
+    void (*round)(void *ctx);
     void *ctx;
 };
 

@@ -542,6 +542,20 @@ static bool put_off(struct attempt *a, const struct error *err)
     return later;
 }
 
+/* What the lines of log_result say is known to all from here on. */
+static void log_recorded(const struct queue_entry *e)
+{
+    char id[QUEUE_ID_TEXT];
+    struct log_line l;
+
+    queue_id_text(e->id, id);
+    log_begin(&l, LOG_INFO_, "recorded");
+    log_str(&l, "queue", slice_str(id));
+    log_num(&l, "entry", e->number);
+    log_num(&l, "done", e->done);
+    log_end(&l);
+}
+
 static void record(struct pool_job *job)
 {
     struct attempt *a = CONTAINER_OF(job, struct attempt, job);
@@ -551,6 +565,8 @@ static void record(struct pool_job *job)
 
     if (res == -ERR_UNAVAILABLE && put_off(a, &err))
         return;
+    if (res == 1)
+        log_recorded(e);
     if (res != 1 || (e->owner && e->owner != a->runner->id))
         leave(a);
     else if (e->done || !e->owner)

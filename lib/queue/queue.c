@@ -37,6 +37,12 @@ void queue_free(struct queue *q)
     free(q);
 }
 
+void queue_set_horizon(struct queue *q, int64_t ms)
+{
+    q->horizon_ms = ms;
+    q->guard_ms = ms / 2;
+}
+
 void queue_set_taker(struct queue *q, const struct queue_taker *taker)
 {
     pthread_mutex_lock(&q->lock);

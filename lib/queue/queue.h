@@ -25,6 +25,9 @@ struct queue;
 /* Does not own the store. */
 struct queue *queue_new(struct store *store) MUST_USE;
 void queue_free(struct queue *queue);
+/* How long what has ended is kept, 24 h at first; before anything is submitted. Half of it is what
+ * a submission may take. */
+void queue_set_horizon(struct queue *queue, int64_t ms);
 
 /* --- handing mail in ------------------------------------------------------------------------- */
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
 """Clients that do random things through HAProxy and write down what came of it (history.py). They
 never give up: whatever breaks, they come again, as mail programs and MTAs do."""
+import base64
 import imaplib
 import poplib
 import random
@@ -10,21 +11,36 @@ import threading
 import time
 
 BOXES = ('INBOX', 'Work')
+COPIES = 'Copies'
 FLAGS = (r'\Seen', r'\Flagged', r'\Answered', 'Later')
 TROUBLE = (OSError, EOFError, imaplib.IMAP4.error, smtplib.SMTPException, poplib.error_proto, AttributeError)
 TIMEOUT = 25
+FULL = 60  # messages in a mailbox from which on its clients clear up
+ROW = '(UID MODSEQ FLAGS RFC822.SIZE BODY.PEEK[HEADER.FIELDS (X-TOKEN)])'
+SHARED_PARTS = 30  # attachments that are stored once, whoever has them
 
 
-def make_message(token, chance):
-    lines = chance.choice((0, 0, 1, 50, 900))
+def make_message(token):
+    """The same for the same token, so that whoever reads it knows what should be there."""
+    chance = random.Random(token)
+    head = (b'From: anna@example.org\r\nDate: Sun, 29 Nov 2026 12:00:00 +0000\r\nMessage-ID: <' + token.encode() +
+            b'@example.org>\r\nSubject: fault test\r\nX-Token: ' + token.encode() + b'\r\n')
+    lines = chance.choice((0, 0, 0, 1, 1, 50, 50, 900))
     body = b''.join(b'%016x some text\r\n' % chance.getrandbits(64) for _ in range(lines))
-    return b'Subject: fault test\r\nX-Token: ' + token.encode() + b'\r\n\r\n' + body
+    if chance.random() < 0.85:
+        return head + b'\r\n' + body
+    part = random.Random(f'part {chance.randrange(SHARED_PARTS)}')
+    attached = base64.encodebytes(part.randbytes(part.randint(16000, 60000))).replace(b'\n', b'\r\n')
+    return (head + b'MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n' + body +
+            b'--b\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\n\r\n' + attached +
+            b'--b--\r\n')
 
 
 class Client(threading.Thread):
-    def __init__(self, name, host, account, history, seed):
+    def __init__(self, name, host, account, history, seed, pace=1.0):
+        """pace: seconds of rest, about."""
         super().__init__(name=name, daemon=True)
-        self.host, self.account, self.history = host, account, history
+        self.host, self.account, self.history, self.pace = host, account, history, pace
         self.chance = random.Random(f'{seed} {name}')
         self.stopping = threading.Event()
         self.numbers = 0
@@ -45,8 +61,11 @@ class Client(threading.Thread):
             self.failure = failure
             raise
 
-    def note(self, began, op, result, **more):
-        self.history.add(began, who=self.name, account=self.account.login, op=op, result=result, **more)
+    def rest(self, part=1.0):
+        self.stopping.wait(self.chance.random() * self.pace * part)
+
+    def note(self, began, op, result, account=None, **more):
+        self.history.add(began, who=self.name, account=(account or self.account).name, op=op, result=result, **more)
 
 
 class Mta(Client):
@@ -54,10 +73,9 @@ class Mta(Client):
 
     def session(self):
         token = self.token()
-        message = make_message(token, self.chance)
-        while not self.attempt(token, message):
+        while not self.attempt(token, make_message(token)):
             time.sleep(0.05 + self.chance.random() * 0.2)
-        self.stopping.wait(self.chance.random() * 0.1)
+        self.rest()
 
     def attempt(self, token, message):
         """True: it is taken, or refused for good."""
@@ -81,7 +99,12 @@ class Mta(Client):
 
 
 class Reader(Client):
-    """IMAP: appends, flags, moves, expunges, and looks."""
+    """IMAP: appends, flags, moves, copies, expunges, reads, and looks."""
+    boxes = BOXES
+
+    def __init__(self, *arguments, **more):
+        super().__init__(*arguments, **more)
+        self.copied = set()
 
     def session(self):
         imap = imaplib.IMAP4(self.host, timeout=TIMEOUT)
@@ -89,7 +112,7 @@ class Reader(Client):
             imap.login(self.account.login, self.account.password)
             self.look_number = f'{self.name}.{self.history.now():.3f}'
             for _ in range(self.chance.randint(3, 12)):
-                box = self.chance.choice(BOXES)
+                box = self.chance.choice(self.boxes_of())
                 kind, said = imap.select(box)
                 if kind != 'OK':
                     continue
@@ -100,9 +123,14 @@ class Reader(Client):
                     self.act(imap, box, uids)
                     self.stopping.wait(self.chance.random() * 0.05)
                 self.look(imap, box)
+                self.clear_up(imap, box, uids)
+                self.rest()
             imap.logout()
         finally:
             imap.shutdown()
+
+    def boxes_of(self):
+        return (*BOXES, COPIES) if self.account.name == 'anna@example.org' else BOXES
 
     def look(self, imap, box):
         """{uid: token} of the selected mailbox."""
@@ -111,10 +139,10 @@ class Reader(Client):
         if kind != 'OK':
             return {}
         before = {k: int(v) for k, v in re.findall(r'(UIDVALIDITY|UIDNEXT|HIGHESTMODSEQ) (\d+)', said[0].decode())}
-        kind, said = imap.uid('FETCH', '1:*', '(UID MODSEQ FLAGS RFC822.SIZE BODY.PEEK[HEADER.FIELDS (X-TOKEN)])')
+        kind, said = imap.uid('FETCH', '1:*', ROW)
         if kind != 'OK':
             return {}
-        messages = parse_messages(said)
+        messages = parse_messages(said, box)
         kind, said = imap.status(box, '(UIDNEXT HIGHESTMODSEQ)')
         if kind != 'OK':
             return {}
@@ -124,50 +152,115 @@ class Reader(Client):
         return {m[0]: m[3] for m in messages}
 
     def act(self, imap, box, uids):
-        self.chance.choices((self.append, self.flag, self.move, self.expunge), (5, 5, 2, 1))[0](imap, box, uids)
+        self.chance.choices((self.append, self.flag, self.move, self.copy, self.expunge, self.read),
+                            (5, 5, 2, 1, 1, 2))[0](imap, box, uids)
 
     def command(self, op, run, **what):
         """One command that changes something; 'unknown' when the connection breaks."""
         began, result = self.history.now(), 'unknown'
         try:
-            kind, said = run()
+            kind, said = run(what)
             result = 'ok' if kind == 'OK' else 'failed'
-            return kind, said
+            return kind
         finally:
             self.note(began, op, result, **what)
 
     def append(self, imap, box, uids):
         token = self.token()
-        message = make_message(token, self.chance)
-        self.command('append', lambda: imap.append(box, None, None, message), token=token, box=box)
+        if box not in BOXES:
+            return
+
+        def run(what):
+            kind, said = imap.append(box, None, None, make_message(token))
+            if given := re.search(rb'APPENDUID (\d+) (\d+)', said[-1] or b''):
+                what.update(given=[[token, int(given[2])]], validity=int(given[1]))
+            return kind, said
+
+        self.command('append', run, token=token, box=box)
 
     def flag(self, imap, box, uids):
         if not uids:
             return
         chosen = self.chance.sample(sorted(uids), min(len(uids), self.chance.choice((1, 1, 3))))
         on, flag = self.chance.random() < 0.6, self.chance.choice(FLAGS)
-        self.command('flags', lambda: imap.uid('STORE', ','.join(map(str, chosen)), ('+' if on else '-') + 'FLAGS.SILENT',
-                                               f'({flag})'),
+        self.command('flags', lambda _: imap.uid('STORE', ','.join(map(str, chosen)),
+                                                 ('+' if on else '-') + 'FLAGS.SILENT', f'({flag})'),
                      tokens=[uids[u] for u in chosen], box=box, flag=flag, on=on)
 
+    def transfer(self, imap, word, chosen, to, tokens, what):
+        """COPY or MOVE, and what COPYUID says of it."""
+        imap.untagged_responses.pop('COPYUID', None)
+        kind, said = imap.uid(word, ','.join(map(str, chosen)), to)
+        told = imap.untagged_responses.pop('COPYUID', None) or re.findall(rb'COPYUID ([^\]]*)', said[-1] or b'')
+        if told and kind == 'OK':
+            validity, source, target = told[-1].split()
+            what.update(given=[[tokens[u], v] for u, v in zip(numbers(source), numbers(target), strict=True)],
+                        validity=int(validity))
+        return kind, said
+
     def move(self, imap, box, uids):
-        if not uids:
+        if not uids or box not in BOXES:
             return
         uid = self.chance.choice(sorted(uids))
         to = BOXES[1 - BOXES.index(box)]
-        self.command('move', lambda: imap.uid('MOVE', str(uid), to), token=uids.pop(uid), box=box, to=to)
+        token = uids[uid]
+        self.command('move', lambda what: self.transfer(imap, 'MOVE', [uid], to, {uid: token}, what), token=token,
+                     box=box, to=to)
+        uids.pop(uid)
 
-    def expunge(self, imap, box, uids):
+    def copy(self, imap, box, uids):
+        """Once each, so a copy has a name of its own: TOKEN/copy."""
+        if not uids or box not in BOXES or self.account.name != 'anna@example.org':
+            return
+        uid = self.chance.choice(sorted(uids))
+        token = uids[uid]
+        if token in self.copied:
+            return
+        self.copied.add(token)
+        self.command('copy', lambda what: self.transfer(imap, 'COPY', [uid], COPIES, {uid: token + '/copy'}, what),
+                     token=token + '/copy', box=COPIES)
+
+    def read(self, imap, box, uids):
+        """A whole message, octet by octet; LMTP and submission put fields before it."""
         if not uids:
             return
         uid = self.chance.choice(sorted(uids))
-        kind, _ = self.command('flags', lambda: imap.uid('STORE', str(uid), '+FLAGS.SILENT', r'(\Deleted)'),
-                               tokens=[uids[uid]], box=box, flag=r'\Deleted', on=True)
+        began = self.history.now()
+        kind, said = imap.uid('FETCH', str(uid), '(BODY.PEEK[])')
+        for item in said if kind == 'OK' else []:
+            if isinstance(item, tuple):
+                self.note(began, 'read', 'ok', token=uids[uid], box=box,
+                          good=item[1].endswith(make_message(uids[uid].removesuffix('/copy'))))
+
+    def expunge(self, imap, box, uids):
+        if uids:
+            self.remove(imap, box, uids, [self.chance.choice(sorted(uids))])
+
+    def clear_up(self, imap, box, uids):
+        """The older half, when there are many."""
+        if len(uids) > FULL and not self.stopping.is_set():
+            self.remove(imap, box, uids, sorted(uids)[:len(uids) // 2])
+
+    def remove(self, imap, box, uids, chosen):
+        which, tokens = ','.join(map(str, chosen)), [uids[u] for u in chosen]
+        kind = self.command('flags', lambda _: imap.uid('STORE', which, '+FLAGS.SILENT', r'(\Deleted)'), tokens=tokens,
+                            box=box, flag=r'\Deleted', on=True)
         if kind == 'OK':
-            self.command('expunge', lambda: imap.uid('EXPUNGE', str(uid)), token=uids.pop(uid), box=box)
+            self.command('expunge', lambda _: imap.uid('EXPUNGE', which), tokens=tokens, box=box)
+            for uid in chosen:
+                del uids[uid]
 
 
-def parse_messages(said):
+def numbers(text):
+    """Of a set of UIDs, in its order."""
+    found = []
+    for part in text.decode().split(','):
+        first, _, last = part.partition(':')
+        found += range(int(first), int(last or first) + 1)
+    return found
+
+
+def parse_messages(said, box):
     found = []
     for item in said:
         if not isinstance(item, tuple):
@@ -177,11 +270,20 @@ def parse_messages(said):
         found.append([int(re.search(r'UID (\d+)', head)[1]), int(re.search(r'MODSEQ \((\d+)\)', head)[1]),
                       sorted(re.search(r'FLAGS \(([^)]*)\)', head)[1].split()), token[1].decode() if token else None,
                       int(re.search(r'RFC822\.SIZE (\d+)', head)[1])])
-    return sorted(found)
+    return sorted(named(found, box))
+
+
+def named(rows, box):
+    """What is a copy has a name that says so."""
+    return [[*row[:3], row[3] + '/copy', row[4]] if box == COPIES and row[3] else row for row in rows]
 
 
 class Popper(Client):
-    """POP3: lists, reads the heads of some, deletes one now and then."""
+    """POP3: lists, reads the heads of some, deletes one now and then, and many when there are many."""
+
+    def __init__(self, *arguments, **more):
+        super().__init__(*arguments, **more)
+        self.tokens = {}  # by UIDL, for ever
 
     def session(self):
         began = self.history.now()
@@ -189,24 +291,35 @@ class Popper(Client):
         try:
             pop.user(self.account.login)
             pop.pass_(self.account.password)
-            uidls = {n: u for n, u in (line.decode().split() for line in pop.uidl()[1])}
-            sizes = {n: int(s) for n, s in (line.decode().split() for line in pop.list()[1])}
-            tokens = {}
-            for n in self.chance.sample(sorted(uidls), min(len(uidls), 5)):
-                head = b'\n'.join(pop.top(int(n), 0)[1])
-                tokens[n] = re.search(rb'(?i)X-Token: (\S+)', head)[1].decode()
+            uidls = {int(n): u for n, u in (line.decode().split() for line in pop.uidl()[1])}
+            sizes = {int(n): int(s) for n, s in (line.decode().split() for line in pop.list()[1])}
+            seen = self.read_heads(pop, uidls)
             self.note(began, 'uidl', 'ok', session=f'{self.name}.{began:.3f}',
-                      messages=[[uidls[n], sizes[n], tokens.get(n)] for n in uidls])
-            self.finish(pop, tokens)
+                      messages=[[uidls[n], sizes[n], seen.get(n)] for n in uidls])
+            self.finish(pop, {n: self.tokens[u] for n, u in uidls.items() if u in self.tokens})
         finally:
             pop.close()
-        self.stopping.wait(0.1 + self.chance.random() * 0.3)
+        self.stopping.wait(0.1)
+        self.rest()
 
-    def finish(self, pop, tokens):
-        token = None
-        if tokens and self.chance.random() < 0.3:
-            n, token = self.chance.choice(sorted(tokens.items()))
-            pop.dele(int(n))
+    def read_heads(self, pop, uidls):
+        """{number: token}; of those that are not known yet, and one that is."""
+        new = [n for n, u in uidls.items() if u not in self.tokens]
+        chosen = new[:20] + self.chance.sample(sorted(uidls), min(len(uidls), 1))
+        seen = {}
+        for n in chosen:
+            head = b'\n'.join(pop.top(n, 0)[1])
+            seen[n] = self.tokens[uidls[n]] = re.search(rb'(?i)X-Token: (\S+)', head)[1].decode()
+        return seen
+
+    def finish(self, pop, known):
+        chosen = []
+        if len(known) > FULL:
+            chosen = sorted(known)[:len(known) // 2]
+        elif known and self.chance.random() < 0.3:
+            chosen = [self.chance.choice(sorted(known))]
+        for n in chosen:
+            pop.dele(n)
         began, result = self.history.now(), 'unknown'
         try:
             pop.quit()
@@ -215,5 +328,5 @@ class Popper(Client):
             result = 'failed' if b'-ERR' in str(failure).encode() and 'SYS/TEMP' in str(failure) else 'unknown'
             raise
         finally:
-            if token:
-                self.note(began, 'expunge', result, token=token, box='INBOX')
+            if chosen:
+                self.note(began, 'expunge', result, tokens=[known[n] for n in chosen], box='INBOX')

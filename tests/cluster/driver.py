@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: MPL-2.0
-"""The fault driver: breaks one part of a cluster after the other, in an order that a seed gives, and has
-each come back. MongoDB loses its majority for moments only, so that there is something to be lost."""
+"""The fault driver: breaks parts of a cluster in an order that a seed gives, and has each come back. Four
+threads are at it, each with an order of its own: one at the replica set and the machines' cables, two at the
+Eiders, one at the rest.
+MongoDB loses its majority for moments only, so that there is something to be lost."""
 import random
+import threading
 import time
 
 from clusters import NODES, await_that
+
+WORK = 15       # commands that the clients get done between two faults of one thread,
+PATIENCE = 8    # if they can in so many seconds
 
 VERBS = (('insert', ('log', 'messages', 'snapshots', 'segments', 'bloblinks', 'textindex')),
          ('update', ('snapshots', 'accounts')),
@@ -20,35 +26,81 @@ class Driver:
     def __init__(self, cluster, history, seed, only='all'):
         """only='set': nothing but the replica set suffers."""
         self.cluster, self.history = cluster, history
-        self.chance = random.Random(seed)
-        self.on_set = {  # weight, what is done while the replica set is whole
-            'kill the primary': (4, self.kill_primary),
-            'freeze the primary': (3, self.freeze_primary),
-            'step down': (3, self.step_down),
-            'kill a secondary': (3, self.kill_secondary),
-            'freeze both secondaries': (2, self.freeze_secondaries),
-            'kill both secondaries, then the primary': (3, self.strand_primary),
-            'cut a machine off': (3, self.part_machine)}
-        self.at_any_time = {
-            'die at a point': (6, self.die_at_point),
-            'kill an Eider': (3, self.kill_eider),
-            'freeze an Eider': (2, self.freeze_eider),
-            'restart an Eider': (2, self.restart_eider),
-            'kill the Redis master': (1, self.kill_redis),
-            'kill all of Redis': (1, self.kill_all_redis),
-            'kill HAProxy': (1, self.kill_haproxy)}
-        self.count, self.points_met = 0, 0
-        if only == 'set':
-            self.at_any_time = {}
+        self.chances = threading.local()
+        kinds = {  # weight, what is done; the first ones while the replica set is whole
+            'set': (0.3, self.whole, {
+                'kill the primary': (4, self.kill_primary),
+                'freeze the primary': (3, self.freeze_primary),
+                'step down': (3, self.step_down),
+                'kill a secondary': (3, self.kill_secondary),
+                'freeze both secondaries': (2, self.freeze_secondaries),
+                'kill both secondaries, then the primary': (3, self.strand_primary),
+                'cut a machine off': (3, self.part_machine)}),
+            'eider': (0.7, lambda: True, {
+                'die at a point': (6, self.die_at_point),
+                'kill an Eider': (3, self.kill_eider),
+                'freeze an Eider': (2, self.freeze_eider),
+                'restart an Eider': (2, self.restart_eider)}),
+            'rest': (8, lambda: True, {
+                'kill the Redis master': (1, self.kill_redis),
+                'kill all of Redis': (1, self.kill_all_redis),
+                'kill HAProxy': (1, self.kill_haproxy)})}
+        self.lock = threading.Lock()
+        self.counts, self.told = {}, 0
+        self.points_met = 0
+        self.stopping = threading.Event()
+        self.failure = None
+        self.taken = set()  # Eiders that a thread is at
+        names = [name for name in ('set', 'eider', 'eider 2', 'rest') if only in ('all', name)]
+        self.threads = [threading.Thread(target=self.run, args=(seed, name, *kinds[name.split()[0]]), daemon=True)
+                        for name in names]
 
-    def one(self):
+    @property
+    def chance(self):
+        """Of this thread."""
+        return self.chances.chance
+
+    @property
+    def count(self):
+        return sum(self.counts.values())
+
+    def start(self):
+        for thread in self.threads:
+            thread.start()
+
+    def end(self):
+        """What is under way is mended first."""
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join(120)
+        if self.failure:
+            raise self.failure
+
+    def run(self, seed, name, pause, may_begin, kinds):
+        self.chances.chance = random.Random(f'{seed} {name}')
+        try:
+            while not self.stopping.wait(self.chance.uniform(0, 2 * pause)):
+                if may_begin() and self.await_work():
+                    self.one(kinds)
+        except Exception as failure:  # told by end()
+            self.failure = failure
+            self.stopping.set()
+
+    def await_work(self):
+        """Faults that leave nobody time to do anything would show nothing. False: it is the end."""
+        goal, end = self.history.good + WORK, time.monotonic() + PATIENCE
+        while self.history.good < goal and time.monotonic() < end and not self.stopping.wait(0.05):
+            pass
+        return not self.stopping.is_set()
+
+    def one(self, kinds):
         """Breaks something and mends it again."""
-        while not (kinds := {**self.at_any_time, **(self.on_set if self.whole() else {})}):
-            self.hold(0.2, 0.2)
         name = self.chance.choices(list(kinds), [w for w, _ in kinds.values()])[0]
         began = self.history.now()
         what = kinds[name][1]()
-        self.count += 1
+        with self.lock:
+            self.taken.discard(what.split()[0])
+            self.counts[name] = self.counts.get(name, 0) + 1
         self.history.add(began, who='driver', op='fault', what=name, where=what)
 
     def hold(self, least, most):
@@ -58,8 +110,18 @@ class Driver:
         self.cluster.heal(name)
         await_that(self.cluster.parts[name].answers, seconds, f'{name} is back')
 
+    def eider_back(self, name):
+        """Without waiting for long: its machine may be cut off, or the store away."""
+        self.cluster.heal(name)
+        end = time.monotonic() + 2
+        while not self.cluster.parts[name].answers() and time.monotonic() < end:
+            time.sleep(0.05)
+
     def an_eider(self):
-        return f'eider{self.chance.randint(1, 3)}'
+        with self.lock:
+            name = self.chance.choice(sorted({'eider1', 'eider2', 'eider3'} - self.taken))
+            self.taken.add(name)
+        return name
 
     # -- Eider --
 
@@ -72,21 +134,22 @@ class Driver:
         self.cluster.environment[name] = {**self.cluster.environment.get('all', {}), 'EIDER_FAULT': f'{point}:{count}'}
         part.start()
         self.cluster.environment[name] = self.cluster.environment.get('all', {})
-        end = time.monotonic() + 4
+        end = time.monotonic() + 3
         while part.pid and time.monotonic() < end:
             time.sleep(0.05)
         reached = not part.pid
-        self.points_met += reached
+        with self.lock:
+            self.points_met += reached
         if not reached:
             self.cluster.kill(name)
-        self.back(name)
+        self.eider_back(name)
         return f'{name} {point}:{count}{"" if reached else " (not reached)"}'
 
     def kill_eider(self):
         name = self.an_eider()
         self.cluster.kill(name)
         self.hold(0, 1)
-        self.back(name)
+        self.eider_back(name)
         return name
 
     def freeze_eider(self):
@@ -99,7 +162,7 @@ class Driver:
     def restart_eider(self):
         name = self.an_eider()
         self.cluster.parts[name].stop(seconds=40)
-        self.back(name)
+        self.eider_back(name)
         return name
 
     # -- MongoDB --
@@ -176,7 +239,7 @@ class Driver:
         name = self.cluster.redis_master() or 'redis1'
         self.cluster.kill(name)
         self.hold(0.5, 4)
-        self.back(name)
+        self.cluster.heal(name)
         return name
 
     def kill_all_redis(self):
@@ -184,7 +247,7 @@ class Driver:
             self.cluster.kill(f'redis{i}')
         self.hold(0.5, 4)
         for i in (1, 2, 3):
-            self.back(f'redis{i}')
+            self.cluster.heal(f'redis{i}')
         return 'redis1 to redis3'
 
     def kill_haproxy(self):

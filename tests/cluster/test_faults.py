@@ -2,13 +2,15 @@
 # SPDX-License-Identifier: MPL-2.0
 """The proof: a cluster of three (tools/cluster) under clients and faults, and what they saw checked.
 
-    test_faults.py [--faults N] [--seconds N] [--seed N|random] [--keep FILE] [--dir DIR]
+    test_faults.py [--faults N | --seconds N] [--seed N|random] [--keep FILE] [--dir DIR]
 
 Ends with "N passed, N failed". The history of a run that failed is kept (--keep, default in the temporary folder) for
 tests/cluster/checker.py. Needs root, and an Eider built with -Dplant=any (fault points; EIDER_BIN names its folder).
 """
 import argparse
+import collections
 import imaplib
+import json
 import os
 import pathlib
 import random
@@ -23,21 +25,38 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path[:0] = [str(ROOT / 'tools'), str(HERE)]
 import checker
+import housekeeping
+import senders
 import waits
-from clients import BOXES, TROUBLE, Mta, Popper, Reader, parse_messages
+from clients import BOXES, COPIES, ROW, TROUBLE, Mta, Popper, Reader, parse_messages
 from clusters import Cluster, await_that
 from driver import Driver, end_of_trouble
 from history import History, load
+from tenants import Account, Tenant
+from watchers import Syncer, Watcher
 
 BIN = pathlib.Path(os.environ.get('EIDER_BIN', ROOT / 'build' / 'faults' / 'daemons'))
 PASSWORD = 'Correct-Horse-7'
 SETTINGS = '''
 auth = { plaintext_without_tls = true; argon2_memory = "1M"; argon2_passes = 1; scram_iterations = 4096;
          scram_sha1_iterations = 0; failure_delay = 0; };
-mail = { poll_interval = "2s"; snapshot_after = 32; };
+mail = { poll_interval = "2s"; snapshot_after = 32; index_after = 64; horizon = "HORIZONs"; undelete_window = "3s";
+         sweep_interval = "200ms"; expire = "25s"; };
 pop3 = { mark_seen = false; };
-shutdown = { drain = "5s"; };
+submission = { account_messages = 0; account_recipients = 0; address_messages = 0; address_recipients = 0; };
+queue = { lease = "5s"; retry_first = "1s"; retry_max = "4s"; poll_interval = "200ms"; horizon = "HORIZONs";
+          sweep_interval = "3s"; };
+sending = { routes = ( { domain = "far.example"; host = "10.0.0.254"; port = 2525; tls = "none"; } );
+            connect_timeout = "2s"; timeout = "5s"; local_networks = [ "198.18.0.0/15" ]; };
+shutdown = { drain = "2s"; };
 '''
+# Who has mail, and for how many seconds it stays: (login, age of the account, of its mailboxes, what then counts).
+# Of the domains, example.org has "never", brief.example an age of its own, and server.example that of the servers.
+PEOPLE = (('anna@example.org', None, {}, {}), ('bert@example.org', None, {}, {}), ('shared@example.org', None, {}, {}),
+          ('fred@example.org', 20, {}, {'INBOX': 20, 'Work': 20}),
+          ('gina@example.org', None, {'Work': 15}, {'Work': 15}),
+          ('dora@brief.example', None, {}, {'INBOX': 18, 'Work': 18}),
+          ('emil@server.example', None, {}, {'INBOX': 25, 'Work': 25}))
 # Seconds that a client may wait, whatever it does, when the primary is killed, frozen, cut off. The aim
 # is 6 and 8; a machine on which all of the cluster shares two busy cores gets some more.
 WAITS = (('the primary is killed', 12, lambda c: c.kill(c.primary())),
@@ -56,11 +75,6 @@ def roll(cluster):
         part.start()
         part.await_ready()
         time.sleep(2)
-
-
-class Account:
-    def __init__(self, login):
-        self.login, self.password = login, PASSWORD
 
 
 def context():
@@ -94,13 +108,24 @@ def cli(cluster, *words, stdin=''):
 
 
 def make_accounts(cluster):
-    cli(cluster, 'domain', 'add', 'example.org')
-    accounts = [Account(f'{name}@example.org') for name in ('anna', 'bert', 'shared')]
-    for account in accounts:
-        cli(cluster, 'account', 'add', account.login, '--password-stdin', stdin=PASSWORD + '\n')
+    """[Account], in the order of PEOPLE."""
+    for domain, age in (('example.org', 'never'), ('brief.example', '18s'), ('server.example', None)):
+        cli(cluster, 'domain', 'add', domain)
+        if age:
+            cli(cluster, 'expire', 'set', domain, age)
+    accounts = [Account(login, PASSWORD) for login, *_ in PEOPLE]
+    for account, (login, age, boxes, _) in zip(accounts, PEOPLE, strict=True):
+        cli(cluster, 'account', 'add', login, '--password-stdin', stdin=PASSWORD + '\n')
+        account.id = json.loads(cli(cluster, 'account', 'show', login, '--json'))['id']
         with imaplib.IMAP4(cluster.front, timeout=30) as imap:
-            imap.login(account.login, PASSWORD)
+            imap.login(login, PASSWORD)
             imap.create(BOXES[1])
+            if login.startswith('anna'):
+                imap.create(COPIES)
+        if age:
+            cli(cluster, 'expire', 'set', login, f'{age}s')
+        for box, seconds in boxes.items():
+            cli(cluster, 'expire', 'set', login, f'{seconds}s', '--mailbox', box)
     return accounts
 
 
@@ -147,11 +172,16 @@ def plant(cluster, name):
 
 
 def crowd(cluster, accounts, history, seed):
-    anna, bert, shared = accounts
-    who = [(Mta, anna), (Reader, anna), (Mta, bert), (Popper, bert), (Mta, shared), (Mta, shared), (Reader, shared),
-           (Reader, shared), (Popper, shared)]
-    return [kind(f'{kind.__name__.lower()}{i}', cluster.front, account, history, seed)
-            for i, (kind, account) in enumerate(who)]
+    anna, bert, shared, fred, gina, dora, emil = accounts
+    who = [(Mta, anna, 0.3), (Reader, anna, 0.3), (Mta, bert, 0.3), (Popper, bert, 0.5), (Mta, shared, 0.3),
+           (Mta, shared, 0.3), (Reader, shared, 0.3), (Reader, shared, 0.3), (Popper, shared, 1), (Watcher, shared, 0.5),
+           (Syncer, shared, 1), (Syncer, anna, 1), (Mta, fred, 2), (Watcher, fred, 0.5), (Syncer, fred, 1),
+           (Mta, gina, 2), (Reader, gina, 1), (Mta, dora, 2), (Reader, dora, 2), (Mta, emil, 2), (Popper, emil, 2)]
+    return [kind(f'{kind.__name__.lower()}{i}', cluster.front, account, history, seed, pace)
+            for i, (kind, account, pace) in enumerate(who)] + \
+        [senders.Sender(f'sender{i}', cluster.front, anna, history, seed, 0.5, here=[anna, bert, shared, fred])
+         for i in (1, 2)] + \
+        [Tenant(f'tenant{i}', cluster, history, seed, PASSWORD, 1) for i in (1, 2)]
 
 
 def last_look(cluster, accounts, history):
@@ -165,13 +195,12 @@ def look_once(cluster, account, history, view):
     try:
         with imaplib.IMAP4(cluster.front, timeout=30) as imap:
             imap.login(account.login, PASSWORD)
-            for box in BOXES:
+            for box in BOXES + ((COPIES,) if account.login.startswith('anna') else ()):
                 began = history.now()
                 imap.select(box, readonly=True)
                 validity = int(imap.untagged_responses['UIDVALIDITY'][-1])
-                messages = parse_messages(imap.uid(
-                    'FETCH', '1:*', '(UID MODSEQ FLAGS RFC822.SIZE BODY.PEEK[HEADER.FIELDS (X-TOKEN)])')[1])
-                history.add(began, who='end', account=account.login, op='final', result='ok', box=box, view=view,
+                messages = parse_messages(imap.uid('FETCH', '1:*', ROW)[1], box)
+                history.add(began, who='end', account=account.name, op='final', result='ok', box=box, view=view,
                             session=f'end{view}', uidvalidity=validity, uidnext=2 ** 32, highest=2 ** 63,
                             messages=messages)
         return True
@@ -179,20 +208,22 @@ def look_once(cluster, account, history, view):
         return False
 
 
-def prove(cluster, accounts, options):
-    history = History(options.keep)
-    clients = crowd(cluster, accounts, history, options.seed)
-    driver = Driver(cluster, history, options.seed, options.only)
+def under_fire(cluster, clients, driver, options):
+    """Clients at work and faults, for the time that was asked for."""
     for client in clients:
         client.start()
-    end = time.monotonic() + options.seconds
+    driver.start()
+    began = time.monotonic()
     try:
-        while driver.count < options.faults and (options.faults < 10 ** 9 or time.monotonic() < end):
-            driver.one()
-            time.sleep(driver.chance.uniform(0, 0.5))
+        while driver.count < options.faults and not driver.failure and time.monotonic() < began + options.seconds:
+            time.sleep(0.2)
+            tell_progress(driver, began)
     finally:
+        driver.stopping.set()
         for client in clients:
             client.stopping.set()
+        driver.end()
+        seconds = time.monotonic() - began
         end_of_trouble(cluster)
         for client in clients:
             client.join(90)
@@ -200,14 +231,73 @@ def prove(cluster, accounts, options):
         raise AssertionError(f'clients that do not end: {late}')
     if wrong := [f'{c.name}: {c.failure!r}' for c in clients if c.failure]:
         raise AssertionError(f'clients that fell: {wrong}')
-    last_look(cluster, accounts, history)
-    history.close()
+    return seconds
+
+
+def tell_progress(driver, began):
+    """Every hundred faults."""
+    if driver.count // 100 > driver.told:
+        driver.told = driver.count // 100
+        print(f'     {driver.count} faults after {time.monotonic() - began:.0f} s', flush=True)
+
+
+def delete_leftovers(cluster):
+    """An `account add` that broke off may leave an account that no address leads to; fsck finds it, and who has
+    made it removes it."""
+    said = subprocess.run(cluster.cli_words('fsck', '--all', '--quick', '--json'), capture_output=True, timeout=300,
+                          check=False).stdout.decode().splitlines()
+    found = [one['account'] for one in map(json.loads, said)
+             if one.get('problem') == 'login address does not lead to the account' and one['text'].startswith('tenant')]
+    for account in found:
+        cli(cluster, 'account', 'delete', '--yes', account)
+    return found
+
+
+def prove(cluster, accounts, options):
+    history = History(options.keep)
+    for account, (*_, keeps) in zip(accounts, PEOPLE, strict=True):
+        for box, seconds in keeps.items():
+            history.add(0, who='test', account=account.name, op='keeps', box=box, seconds=seconds)
+    sink = senders.Sink(cluster.outside, history, random.Random(options.seed))
+    scraper = housekeeping.Scraper(cluster)
+    scraper.start()
+    clients = crowd(cluster, accounts, history, options.seed)
+    driver = Driver(cluster, history, options.seed, options.only)
+    try:
+        seconds = under_fire(cluster, clients, driver, options)
+        gone = [account for client in clients if isinstance(client, Tenant) for account in client.gone]
+        gone += delete_leftovers(cluster)
+        if not options.no_housekeeping:
+            housekeeping.check(cluster, gone, [a.id for a in accounts], lambda *words: cli(cluster, *words),
+                               options.horizon)
+        last_look(cluster, accounts, history)
+        done = scraper.end()
+    finally:
+        history.close()
+        sink.close()
     violations = checker.Checker(load(options.keep)).check()
-    counts = {f'{op} {result}': n for (op, result), n in sorted(history.counts.items(), key=str)}
-    print(f'     seed {options.seed}: {driver.count} faults, {driver.points_met} at a point of a commit; {counts}', flush=True)
+    logs, attempts = senders.check_logs([cluster.parts[f'eider{i}'].folder / f'eider{i}.out' for i in (1, 2, 3)])
+    tell(history, driver, seconds, done, gone, attempts, options)
+    if not options.no_housekeeping:
+        violations += [f'I27, I32: no {what} in this run' for name, what in housekeeping.WORK.items() if not done[name]]
+    violations += logs
     if violations:
         raise AssertionError(f'{len(violations)} violations, seed {options.seed}, history {options.keep}:\n' +
                              '\n'.join(violations[:20]))
+
+
+def tell(history, driver, seconds, done, gone, attempts, options):
+    by_op = collections.defaultdict(dict)
+    for (op, result), n in sorted(history.counts.items(), key=str):
+        by_op[op][result] = n
+    said = {op: n for op, n in by_op.items() if op not in ('fault', 'keeps', 'final', 'arrive', 'watch')}
+    commands = sum(n for results in said.values() for n in results.values())
+    good = sum(results.get('ok', 0) for results in said.values())
+    print(f'     seed {options.seed}: {driver.count} faults in {seconds:.0f} s, {driver.points_met} of them at a point of '
+          f'a commit: {dict(sorted(driver.counts.items()))}\n'
+          f'     {commands} commands, {good} done, {good / max(driver.count, 1):.0f} for each fault: {dict(by_op)}\n'
+          f'     {attempts} attempts of the queue, {len(gone)} accounts deleted; housekeeping: '
+          f'{ {what: done[name] for name, what in housekeeping.WORK.items()} }', flush=True)
 
 
 def check_store(cluster):
@@ -216,22 +306,27 @@ def check_store(cluster):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--faults', type=int, default=10 ** 9, help='so many, or --seconds')
-    p.add_argument('--seconds', type=int, default=30, help='0: no faults, only the waits')
+    p.add_argument('--faults', type=int, help='so many, unless --seconds are over before')
+    p.add_argument('--seconds', type=int, help='default 30; 0: no faults, only the waits')
+    p.add_argument('--horizon', type=int, default=20, help='seconds after which what nobody needs is removed')
     p.add_argument('--seed', default='1')
     p.add_argument('--keep', default=None)
+    p.add_argument('--no-housekeeping', action='store_true', help='do not wait until all that is to go has gone')
     p.add_argument('--no-waits', action='store_true', help='only the faults')
     p.add_argument('--judge-waits', action='store_true', help='fail where a client waits too long')
     p.add_argument('--only', choices=('all', 'set'), default='all', help='set: only faults of MongoDB')
     p.add_argument('--dir')
     options = p.parse_args()
+    if options.seconds is None:
+        options.seconds = 30 if options.faults is None else 10 ** 9
+    options.faults = options.faults or 10 ** 9
     if options.seed == 'random':
         options.seed = str(random.randrange(10 ** 9))
     folder = options.dir or tempfile.mkdtemp(prefix='eider-cluster-')
     options.keep = options.keep or f'{folder}.history'
     planted = os.environ.pop('EIDER_PLANT', None)  # not before the store is made
     tests = Tests()
-    cluster = Cluster(folder, settings=SETTINGS, eider=BIN / 'eider')
+    cluster = Cluster(folder, settings=SETTINGS.replace('HORIZON', str(options.horizon)), eider=BIN / 'eider')
     try:
         began = time.monotonic()
         with cluster:
@@ -239,11 +334,11 @@ def main():
             accounts = make_accounts(cluster)
             plant(cluster, planted)
             if options.seconds:
-                tests.run('I1-I5 I10 I16 I21-I25 I30 nothing is lost, doubled or reordered', prove, cluster, accounts,
+                tests.run('I1-I5 I7-I11 I15 I16 I21-I25 I27 I29-I33 nothing is lost, doubled or reordered', prove, cluster, accounts,
                           options)
             tests.run('I6 I26 I27 eider fsck --all', check_store, cluster)
             if not options.no_waits:
-                waiter = Account('waits@example.org')
+                waiter = Account('waits@example.org', PASSWORD)
                 cli(cluster, 'account', 'add', waiter.login, '--password-stdin', stdin=PASSWORD + '\n')
                 with imaplib.IMAP4(cluster.front, timeout=30) as imap:
                     imap.login(waiter.login, PASSWORD)
