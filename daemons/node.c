@@ -120,7 +120,7 @@ static void forget_account(void *node_, uint64_t account)
     struct error err = {0};
     int rc = directory_account_forget(node->directory, account, &err);
 
-    if (rc < 0 && rc != -ERR_NOTFOUND)
+    if (rc < 0 && rc != -ERR_NOTFOUND && rc != -ERR_CONFLICT) /* another node does it as well */
         log_text(LOG_WARN_, "sweep", "a deleted account stays in the directory: %s", err.text);
 }
 

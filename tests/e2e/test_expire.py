@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MPL-2.0
 """Retention: `eider expire`, and servers that expunge what is too old while clients look on (I31)."""
+import contextlib
 import json
+import sqlite3
 
 from harness import Eider, check, main, wait_for
 
@@ -61,6 +63,29 @@ def test_at_once():
         eider.cli('expire', 'set', anna.login, '1s')
         wait_for(lambda: eider.cli('expire', 'now', anna.login) == 'anna@example.org: 1 expunged\n', 30, 'expunged')
         check(eider.cli('expire', 'now', anna.login) == 'anna@example.org: 0 expunged\n', 'once')
+
+
+def rows(eider, table):
+    with contextlib.closing(sqlite3.connect(f'{eider.folder}/eider.db', timeout=10)) as db:
+        return db.execute(f'SELECT count(*) FROM {table}').fetchone()[0]
+
+
+def test_I32_a_deleted_account_leaves_the_directory_although_its_node_died():
+    settings = 'mail = { sweep_interval = "200ms"; horizon = "2s"; undelete_window = "1s"; };'
+    with Eider(settings=settings) as eider:
+        eider.account('anna@example.org')
+        before = rows(eider, 'accounts')
+        eider.account('bert@example.org')
+        bert = bytes.fromhex(json.loads(eider.cli('account', 'show', '--json', 'bert@example.org'))['id'])
+        eider.stop()
+        eider.cli('account', 'delete', '--yes', 'bert@example.org')
+        check(rows(eider, 'accounts') == before + 1, 'as long as there is mail of his')
+        # all of it was erased, and the node died before it could say so
+        with contextlib.closing(sqlite3.connect(f'{eider.folder}/eider.db')) as db, db:
+            for table in ('log', 'messages', 'snapshots', 'segments', 'textindex'):
+                db.execute(f'DELETE FROM {table} WHERE substr(k, 1, 8) = ?', (bert,))
+        eider.start()
+        wait_for(lambda: rows(eider, 'accounts') == before, 30, 'the directory forgets him')
 
 
 if __name__ == '__main__':
