@@ -51,6 +51,7 @@ class Driver:
         self.stopping = threading.Event()
         self.failure = None
         self.taken = set()  # Eiders that a thread is at
+        self.armed = {}     # Eiders that kill themselves when they come to a point
         names = [name for name in ('set', 'eider', 'eider 2', 'rest') if only in ('all', name)]
         self.threads = [threading.Thread(target=self.run, args=(seed, name, *kinds[name.split()[0]]), daemon=True)
                         for name in names]
@@ -80,6 +81,9 @@ class Driver:
         self.chances.chance = random.Random(f'{seed} {name}')
         try:
             while not self.stopping.wait(self.chance.uniform(0, 2 * pause)):
+                if kinds.get('die at a point'):
+                    while self.died_later():
+                        pass
                 if may_begin() and self.await_work():
                     self.one(kinds)
         except Exception as failure:  # told by end()
@@ -112,6 +116,7 @@ class Driver:
 
     def eider_back(self, name):
         """Without waiting for long: its machine may be cut off, or the store away."""
+        self.armed.pop(name, None)
         self.cluster.heal(name)
         end = time.monotonic() + 2
         while not self.cluster.parts[name].answers() and time.monotonic() < end:
@@ -126,24 +131,41 @@ class Driver:
     # -- Eider --
 
     def die_at_point(self):
-        """A new process that will kill itself; where it does not come to that point, it is killed."""
+        """A new process that will kill itself, now or later."""
         name, point = self.an_eider(), self.chance.choice(POINTS)
         part = self.cluster.parts[name]
-        count = self.chance.choice((1, 1, 2, 5, 20))
+        count = self.chance.choice((1, 1, 1, 2, 4))
+        self.armed.pop(name, None)
         self.cluster.kill(name)
         self.cluster.environment[name] = {**self.cluster.environment.get('all', {}), 'EIDER_FAULT': f'{point}:{count}'}
         part.start()
         self.cluster.environment[name] = self.cluster.environment.get('all', {})
-        end = time.monotonic() + 3
+        end = time.monotonic() + 2
         while part.pid and time.monotonic() < end:
             time.sleep(0.05)
-        reached = not part.pid
+        if part.pid:  # it may come to that point later
+            self.armed[name] = f'{point}:{count}'
+            return f'{name} {point}:{count} (not yet)'
         with self.lock:
-            self.points_met += reached
-        if not reached:
-            self.cluster.kill(name)
+            self.points_met += 1
         self.eider_back(name)
-        return f'{name} {point}:{count}{"" if reached else " (not reached)"}'
+        return f'{name} {point}:{count}'
+
+    def died_later(self):
+        """Those that have come to their point since."""
+        with self.lock:
+            name = next((n for n in self.armed if n not in self.taken and not self.cluster.parts[n].pid), None)
+            if not name:
+                return False
+            self.taken.add(name)
+            point = self.armed.pop(name)
+            self.points_met += 1
+            self.counts['die at a point'] = self.counts.get('die at a point', 0) + 1
+        self.history.add(self.history.now(), who='driver', op='fault', what='die at a point', where=f'{name} {point} (later)')
+        self.eider_back(name)
+        with self.lock:
+            self.taken.discard(name)
+        return True
 
     def kill_eider(self):
         name = self.an_eider()
@@ -154,6 +176,8 @@ class Driver:
 
     def freeze_eider(self):
         name = self.an_eider()
+        if not self.cluster.parts[name].pid:
+            self.eider_back(name)
         self.cluster.freeze(name)
         self.hold(0.5, 4)
         self.cluster.thaw(name)
