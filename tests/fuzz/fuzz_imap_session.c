@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* Whole IMAP sessions over a node in memory: two that are logged in and have INBOX selected, and
  * one that is not. The first byte of a line says whose it is ('2': the second, '3': the third; else
- * the first), the rest is sent. The node lives for a number of inputs and is made anew then. */
+ * the first), the rest is sent, with URLs that are authorized for bytes 1 to 3. The node lives for
+ * a number of inputs and is made anew then. */
 #include <stdlib.h>
 
 #include "lib/base/log.h"
@@ -26,6 +27,24 @@ static struct imap_world *world(void)
         imap_world_fill(w, S("INBOX"), 5);
     }
     return w;
+}
+
+static void send_line(struct imap_world *w, struct drive *d, struct slice line)
+{
+    static const char *const rumps[] = {
+        "imap://joe@test.example/INBOX/;UID=1;URLAUTH=anonymous",
+        "imap://joe@test.example/INBOX/;UID=2/;SECTION=1;URLAUTH=user+joe",
+        "imap://joe@test.example/INBOX/;UID=3/;SECTION=TEXT/;PARTIAL=3.4;URLAUTH=authuser",
+    };
+    CLEANUP(buf_done) struct buf text = buf_make(BUF_MAX_DEFAULT);
+
+    for (size_t i = 0; i < line.n; i++) {
+        if (line.p[i] >= 1 && line.p[i] <= ARRAY_LEN(rumps) && text.n < 20000)
+            imap_world_url(w, slice_str(rumps[line.p[i] - 1]), &text);
+        else
+            buf_add_byte(&text, line.p[i]);
+    }
+    drive_send(d, buf_slice(&text));
 }
 
 static void check_output(struct drive *d)
@@ -56,7 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct slice line = slice_sub(rest, 0, lf < 0 ? rest.n : (size_t)lf + 1);
         int who = line.p[0] == '2' ? 1 : line.p[0] == '3' ? 2 : 0;
 
-        drive_send(&d[who], who ? slice_skip(line, 1) : line);
+        send_line(w, &d[who], who ? slice_skip(line, 1) : line);
         check_output(&d[who]);
         rest = slice_skip(rest, line.n);
     }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* Whole SMTP sessions over a node in memory: submission that is logged in; lines that begin with
- * '2': submission that is not; '3': LMTP; '4': an account in sandbox mode. The node lives for a
- * number of inputs and is made anew then. The input as a message besides: line ends and header. */
+ * '2': submission that is not; '3': LMTP; '4': an account in sandbox mode; with URLs of messages
+ * for bytes 1 and 2. The node lives for a number of inputs and is made anew then. The input as a
+ * message besides: line ends and header. */
 #include <stdlib.h>
 
 #include "lib/base/log.h"
@@ -46,8 +47,26 @@ static struct submit_world *world(void)
         settings.save_sent = true;
         submit_world_set(w, &settings);
         add_sandbox(w);
+        imap_world_fill(w->node, S("INBOX"), 3);
     }
     return w;
+}
+
+static void send_line(struct submit_world *w, struct drive *d, struct slice line)
+{
+    static const char *const rumps[] = {
+        "imap://joe@test.example/INBOX/;UID=1;URLAUTH=submit+joe",
+        "imap://joe@test.example/INBOX/;UID=2/;SECTION=1;URLAUTH=user+ann",
+    };
+    CLEANUP(buf_done) struct buf text = buf_make(BUF_MAX_DEFAULT);
+
+    for (size_t i = 0; i < line.n; i++) {
+        if (line.p[i] >= 1 && line.p[i] <= ARRAY_LEN(rumps) && text.n < 20000)
+            imap_world_url(w->node, slice_str(rumps[line.p[i] - 1]), &text);
+        else
+            buf_add_byte(&text, line.p[i]);
+    }
+    drive_send(d, buf_slice(&text));
 }
 
 static void converse(struct submit_world *w, struct slice rest)
@@ -64,7 +83,7 @@ static void converse(struct submit_world *w, struct slice rest)
         struct slice line = slice_sub(rest, 0, lf < 0 ? rest.n : (size_t)lf + 1);
         size_t n = line.p[0] >= '2' && line.p[0] <= '4' ? line.p[0] - '1' : 0;
 
-        drive_send(&d[n], slice_skip(line, n > 0));
+        send_line(w, &d[n], slice_skip(line, n > 0));
         rest = slice_skip(rest, line.n);
     }
     for (size_t i = 0; i < SESSIONS; i++) {

@@ -7,6 +7,7 @@
 #include "lib/auth/sasl.h"
 #include "lib/base/mem.h"
 #include "lib/mail/message.h"
+#include "protocols/imap/urlauth.h"
 
 /* "secret", as cheap as it may be: these tests are not about hashing */
 static const char *cheap_hash(void)
@@ -175,6 +176,30 @@ bool imap_world_append(struct imap_world *w, struct slice mailbox, struct slice 
     prepared_unref(intent.prepared);
     intent_done(&intent);
     return r == 0;
+}
+
+void imap_world_url(struct imap_world *w, struct slice rump, struct buf *out)
+{
+    CLEANUP(arena_done) struct arena arena = {0};
+    struct intent secret = {.kind = INTENT_ACCOUNT,
+                            .key = S(VALUE_URLAUTH),
+                            .value = urlauth_secret(&arena),
+                            .if_absent = true},
+                  *list = &secret;
+    struct error err = {0};
+    struct imap_url url;
+    struct state *st;
+
+    must(imap_url_parse(rump, &arena, &url, &err), &err, "URL");
+    must(account_open(w->mail, w->account, &secret.account, &err), &err, "open");
+    mail_commit(w->mail, &list, 1);
+    must(secret.result, &secret.error, "secret");
+    st = account_state(secret.account);
+    buf_add_slice(out, rump);
+    urlauth_add_token(st, state_mailbox_named(st, url.mailbox), rump, out);
+    state_unref(st);
+    account_unref(secret.account);
+    intent_done(&secret);
 }
 
 static bool fill_some(struct imap_world *w, struct account *a, struct slice mailbox, unsigned from,

@@ -28,5 +28,7 @@ bool imap_world_disable(struct imap_world *w, struct slice login);
 struct session *imap_world_open(struct imap_world *w, struct slice how);
 /* Appends one message. */
 bool imap_world_append(struct imap_world *w, struct slice mailbox, struct slice bytes);
+/* Appends the whole URL of one without its token, of a mailbox of joe's. */
+void imap_world_url(struct imap_world *w, struct slice rump, struct buf *out);
 /* Appends n messages (the same content, subjects numbered) to a mailbox. */
 bool imap_world_fill(struct imap_world *w, struct slice mailbox, unsigned n);

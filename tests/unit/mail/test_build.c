@@ -325,6 +325,25 @@ static void set_value(struct state **st, const char *key, const char *value, int
     cr_assert_eq(act(st, &it), result, "%s", it.error.text);
 }
 
+Test(build, a_value_that_must_be_the_first_is_set_once)
+{
+    struct state *st = account_with(1);
+    struct intent first = {
+        .kind = INTENT_ACCOUNT, .key = S(VALUE_URLAUTH), .value = S("one"), .if_absent = true};
+    struct intent second = first;
+
+    second.value = S("two");
+    cr_assert(act(&st, &first) == 0 && !first.nothing);
+    cr_assert(act(&st, &second) == 0 && second.nothing);
+    cr_assert(slice_eq(state_value(st, S(VALUE_URLAUTH)), S("one")));
+    second.if_absent = false;
+    cr_assert(act(&st, &second) == 0 && !second.nothing);
+    cr_assert(slice_eq(state_value(st, S(VALUE_URLAUTH)), S("two")));
+    done(&first);
+    done(&second);
+    state_unref(st);
+}
+
 Test(build, I26_quota_of_bytes_and_of_messages)
 {
     struct state *st = account_with(3);

@@ -89,6 +89,18 @@ Test(record, every_op_comes_back)
     cr_assert(strstr(buf_cstr(&text), "7.2 rename mailbox=9 name=\"new \\x22name\\x22\"\n"));
 }
 
+Test(record, a_secret_is_not_printed)
+{
+    struct op ops[] = {{.kind = OP_ACCOUNT, .key = S(RECORD_SECRET_KEY), .value = S("0123")},
+                       {.kind = OP_SET, .key = S("/private/x"), .value = S("=4567")}};
+    struct record rec = {.seq = 7, .ops = ops, .n_ops = ARRAY_LEN(ops)};
+    CLEANUP(buf_done) struct buf text = buf_make(10000);
+
+    record_print(&rec, &text);
+    cr_assert(!strstr(buf_cstr(&text), "0123") && strstr(buf_cstr(&text), "4567"), "%s",
+              buf_cstr(&text));
+}
+
 Test(record, damage_is_refused)
 {
     CLEANUP(buf_done) struct buf b = buf_make(10000);

@@ -101,3 +101,16 @@ Test(line, bdat_sizes_are_bounded)
     cr_assert_eq(smtp_bdat_parse(S("1 FIRST"), &size, &last), -ERR_INVALID);
     cr_assert_eq(smtp_bdat_parse(S(""), &size, &last), -ERR_INVALID);
 }
+
+Test(line, burl_has_a_url_and_perhaps_last)
+{
+    struct slice url;
+    bool last;
+
+    cr_assert(smtp_burl_parse(S("imap://h/x"), &url, &last) == 0 && !last);
+    cr_assert(smtp_burl_parse(S("imap://h/x last "), &url, &last) == 0 && last);
+    cr_assert(slice_eq(url, S("imap://h/x")));
+    cr_assert_eq(smtp_burl_parse(S("imap://h/x FIRST"), &url, &last), -ERR_INVALID);
+    cr_assert_eq(smtp_burl_parse(S(" LAST"), &url, &last), -ERR_INVALID);
+    cr_assert_eq(smtp_burl_parse(S(""), &url, &last), -ERR_INVALID);
+}
