@@ -261,5 +261,20 @@ def test_quota_and_metadata(store):
         talk.ask('SETMETADATA INBOX (/private/comment NIL)')
 
 
+def test_urls(store):
+    """More of it is in test_urlauth.py."""
+    with Eider(store) as eider, Talk(eider, eider.account('anna@example.org')) as talk:
+        fill(talk, 1)
+        check(talk.has('URLAUTH') and talk.has('URLAUTH=BINARY'), 'URLAUTH')
+        rump = 'imap://anna%40example.org@eider.example.org/INBOX/;UID=1/;SECTION=TEXT;URLAUTH=authuser'
+        url = re.match(rb'\* GENURLAUTH (.*)', talk.one(f'GENURLAUTH "{rump}" INTERNAL', rb'\* GENURL'))[1]
+        answer = talk.one(b'URLFETCH ' + url, rb'\* URLFETCH')
+        check(answer == b'* URLFETCH %s {11}\r\nbody of 1\r\n' % url, f'URLFETCH: {answer}')
+        answer = talk.one(b'URLFETCH (%s BINARY)' % url, rb'\* URLFETCH')
+        check(answer.endswith(b' (BINARY {11}\r\nbody of 1\r\n)'), f'BINARY: {answer}')
+        check('OK' in talk.ask('RESETKEY')[0], 'RESETKEY')
+        check(talk.one(b'URLFETCH ' + url, rb'\* URLFETCH').endswith(b' NIL'), 'it is worth nothing now')
+
+
 if __name__ == '__main__':
     main(globals())
