@@ -325,6 +325,8 @@ static void apply_set(struct reference *r, struct ref_box *box, const struct op 
     }
     if (slice_eq(slice_str(box->values[i]), op->value))
         VIOLATED(r, "I5", "set to what it was");
+    if (slice_eq(op->value, S(REF_VALUE_FIRST)) && box->values[i][0])
+        VIOLATED(r, "I22", "a value that must be the first is the second");
     snprintf(box->values[i], sizeof box->values[i], "%.*s", SLICE_FMT(op->value));
     for (size_t k = 0; k < REF_VALUES; k++)
         n += box->values[k][0] != '\0';

@@ -19,8 +19,9 @@ struct ref_message {
 };
 
 /* Annotations that are drawn: /private/a, ...; of one mailbox at most so many. */
-#define REF_VALUES     4
-#define REF_VALUES_MAX 2
+#define REF_VALUES      4
+#define REF_VALUES_MAX  2
+#define REF_VALUE_FIRST "=2" /* set only where there is none (intent's if_absent) */
 
 struct ref_box {
     uint64_t id;

@@ -678,6 +678,7 @@ static bool fill_want(struct world *w, struct node *n, unsigned account, const s
         it->key = slice_str(want->name);
         snprintf(want->word, sizeof want->word, "%c%u", METADATA_MARK, (unsigned)(roll(d) % 3));
         it->value = slice_str(chance(d, 300) ? "" : want->word);
+        it->if_absent = slice_eq(it->value, S(REF_VALUE_FIRST));
         break;
     default:
         it->mailbox = pick_box(st, d);
