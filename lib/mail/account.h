@@ -98,8 +98,9 @@ struct mail {
     /* Background work: what somebody waits for (reads that batches need, outcomes to find out), and
      * what nobody does (comparing, saving, indexing), which may be much, each piece as long as an
      * unreachable store is waited for. NULL when stepped: then jobs wait in `todo` and mail_step
-     * runs them (model check: one thread, exact replay). */
-    struct pool *jobs, *chores;
+     * runs them (model check: one thread, exact replay). `scans`: pieces of searches (textscan.h),
+     * which burn time; never when stepped. */
+    struct pool *jobs, *chores, *scans;
     bool stepped;
     STAILQ_HEAD(, pool_job) todo;
 
@@ -124,6 +125,7 @@ int mail_new_stepped(struct store *store, const struct mail_settings *settings,
 bool mail_step(struct mail *mail);
 void mail_submit(struct mail *mail, struct pool_job *job);
 void mail_submit_chore(struct mail *mail, struct pool_job *job);
+void mail_submit_scan(struct mail *mail, struct pool_job *job);
 /* Waits for ms or until the mail is being freed (then false). Stepped: returns at once. */
 bool mail_sleep(struct mail *mail, int ms);
 

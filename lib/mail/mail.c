@@ -25,6 +25,8 @@
 
 #define JOB_THREADS   6
 #define CHORE_THREADS 4
+#define SCAN_THREADS  4u /* at least; else one a core, */
+#define SCAN_MOST     16u
 #define TICK_MS       100
 #define ROOM_EVERY_MS 2000 /* looking whether replicas take too much */
 
@@ -139,6 +141,11 @@ void mail_submit(struct mail *mail, struct pool_job *job)
 void mail_submit_chore(struct mail *mail, struct pool_job *job)
 {
     submit(mail, mail->chores, job);
+}
+
+void mail_submit_scan(struct mail *mail, struct pool_job *job)
+{
+    submit(mail, mail->scans, job);
 }
 
 bool mail_step(struct mail *mail)
@@ -302,7 +309,8 @@ void mail_free(struct mail *mail)
     stop_poller(mail);
     pool_free(mail->jobs); /* what runs to the end may submit more, so NULL comes after it */
     pool_free(mail->chores);
-    mail->jobs = mail->chores = NULL;
+    pool_free(mail->scans);
+    mail->jobs = mail->chores = mail->scans = NULL;
     while (mail_step(mail))
         ;
     account_free_all(mail);
@@ -327,6 +335,9 @@ int mail_new(struct store *store, struct bus *bus, const struct mail_settings *s
 
     if (r == 0)
         r = pool_new("mail-chore", CHORE_THREADS, &mail->chores, err);
+    if (r == 0)
+        r = pool_new("mail-scan", MIN(MAX(pool_cores(), SCAN_THREADS), SCAN_MOST), &mail->scans,
+                     err);
     if (store_time(store, &now, NULL) == 0)
         mail_heard(mail, now);
     if (r == 0)

@@ -376,7 +376,7 @@ static bool wait_as_one_of_few(struct conn *c)
     struct net *net = net_of(c);
     bool came = false;
 
-    if (atomic_fetch_add(&net->staying, 1) < MAX(net->settings.workers / STAY_SHARE, 1))
+    if (atomic_fetch_add(&net->staying, 1) < MAX(net->settings.workers / STAY_SHARE, 1u))
         came = pull_input(c);
     atomic_fetch_sub(&net->staying, 1);
     return came;

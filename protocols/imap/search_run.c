@@ -4,7 +4,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
 
-#define AHEAD_MAX 65536 /* octets of a message whose content is read with those of others */
+#define SCANNED_MAX 65536 /* octets of a message whose content is looked through with others */
 
 int search_run_begin(struct search_run *s, struct imap *im, struct view *view, struct command *cmd,
                      struct slice charset, const struct arg *keys)
@@ -33,7 +33,7 @@ void search_run_again(struct search_run *s, struct view *view, struct search_tre
 void search_run_done(struct search_run *s)
 {
     hold_release(TAKE(s->hold));
-    hold_release(TAKE(s->ahead));
+    textscan_free(TAKE(s->scan));
     search_tree_done(&s->tree);
 }
 
@@ -107,20 +107,31 @@ static void fill_batch(struct search_run *s, struct imap *im, int64_t until, sea
     }
 }
 
-/* The contents of small messages in one read: the texts in them will be looked at. Not before
- * anything cheaper has decided, so only where nothing else is asked for. */
-static int read_ahead(struct search_run *s, struct imap *im, struct error *err)
+/* Messages whose contents are all that decides are looked through by several threads; large ones
+ * here, a slice at a time. */
+static void begin_scan(struct search_run *s, struct imap *im)
 {
-    uint64_t ids[SEARCH_BATCH];
-    size_t n = 0;
+    struct textscan_message messages[SEARCH_BATCH];
+    uint16_t n = 0;
 
-    hold_release(TAKE(s->ahead));
+    memset(s->scanned, 0, sizeof s->scanned);
     if (!search_tree_reads_content(&s->tree))
-        return 0;
-    for (size_t i = 0; i < s->n; i++)
-        if (!s->batch[i].decided && s->batch[i].m.size <= AHEAD_MAX)
-            ids[n++] = s->batch[i].m.id;
-    return n ? message_read_ahead(im->account, ids, n, &s->ahead, err) : 0;
+        return;
+    for (size_t i = 0; i < s->n; i++) {
+        const struct search_candidate *c = &s->batch[i];
+
+        if (c->decided || c->m.size > SCANNED_MAX)
+            continue;
+        messages[n] = (struct textscan_message){.id = c->m.id, .size = c->m.size};
+        s->scanned[i] = ++n;
+    }
+    if (n)
+        s->scan = search_tree_scan(&s->tree, im->account, messages, n);
+}
+
+static bool needs_digest(const struct search_run *s, size_t i)
+{
+    return !s->batch[i].decided && !s->scanned[i];
 }
 
 static int next_batch(struct search_run *s, struct imap *im, int64_t until, search_hit *hit,
@@ -132,27 +143,42 @@ static int next_batch(struct search_run *s, struct imap *im, int64_t until, sear
     int r;
 
     hold_release(TAKE(s->hold));
+    textscan_free(TAKE(s->scan));
     fill_batch(s, im, until, hit, ctx);
+    begin_scan(s, im);
     for (size_t i = 0; i < s->n; i++)
-        if (!s->batch[i].decided)
+        if (needs_digest(s, i))
             ids[n++] = s->batch[i].m.id;
     if (!n)
         return 0;
-    r = read_ahead(s, im, err);
-    if (r == 0)
-        r = message_digests(im->account, ids, n, digests, &s->hold, err);
+    r = message_digests(im->account, ids, n, digests, &s->hold, err);
     for (size_t i = s->n; r == 0 && i-- > 0;)
-        s->digests[i] = s->batch[i].decided ? (struct slice){0} : digests[--n];
+        s->digests[i] = needs_digest(s, i) ? digests[--n] : (struct slice){0};
     return r;
+}
+
+/* As search_tree_match. */
+static int match(struct search_run *s, struct imap *im, int64_t until, struct error *err)
+{
+    const struct message *m = &s->batch[s->at].m;
+    uint64_t found;
+    int r;
+
+    if (s->batch[s->at].decided)
+        return 1;
+    if (!s->scanned[s->at])
+        return search_tree_match(&s->tree, im->account, m, s->digests[s->at], until, err);
+    r = textscan_get(s->scan, s->scanned[s->at] - 1u, until, &found, err);
+    if (r == 0)
+        return SEARCH_LATER;
+    return r < 0 ? r : search_tree_match_known(&s->tree, im->account, m, found, until, err);
 }
 
 static int look_at(struct search_run *s, struct imap *im, int64_t until, search_hit *hit, void *ctx,
                    struct error *err)
 {
     const struct search_candidate *c = &s->batch[s->at];
-    int r = c->decided
-                ? 1
-                : search_tree_match(&s->tree, im->account, &c->m, s->digests[s->at], until, err);
+    int r = match(s, im, until, err);
 
     if (r == SEARCH_LATER)
         return RUN_AGAIN;

@@ -4,7 +4,8 @@
  *
  * Goes through the view in order. A message that the view's data decide costs a look at them; the
  * others are gathered in batches, whose digests come in one read; the content is opened where the
- * digest does not decide either.
+ * digest does not decide either. Where nothing but the content decides, several threads look for
+ * the texts (lib/mail/textscan.h).
  */
 #pragma once
 
@@ -29,7 +30,9 @@ struct search_run {
     bool some_gone;            /* messages that could not be read were left out */
     struct search_candidate batch[SEARCH_BATCH];
     struct slice digests[SEARCH_BATCH];
-    struct hold *hold, *ahead; /* the batch's digests; its contents, where texts are sought */
+    struct hold *hold;              /* the batch's digests */
+    struct textscan *scan;          /* of its small messages, where texts are sought; NULL: none */
+    uint16_t scanned[SEARCH_BATCH]; /* place in it, from 1; 0: not there */
     size_t n, at;
 };
 

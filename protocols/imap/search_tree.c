@@ -554,6 +554,9 @@ int search_tree_match(struct search_tree *t, struct account *account, const stru
         s = t->subject = NEW(struct subject);
         *s = (struct subject){.tree = t, .account = account, .m = m, .digest = digest};
         s->may = may_hold(t, m->id);
+        s->searched = t->texts_known;
+        s->found = t->texts_found;
+        t->texts_known = false;
         t->messages++;
     }
     s->until = until;
@@ -563,6 +566,24 @@ int search_tree_match(struct search_tree *t, struct account *account, const stru
     if (r != SEARCH_LATER)
         subject_free(TAKE(t->subject));
     return r;
+}
+
+int search_tree_match_known(struct search_tree *t, struct account *account, const struct message *m,
+                            uint64_t found, int64_t until, struct error *err)
+{
+    t->texts_known = true;
+    t->texts_found = found;
+    return search_tree_match(t, account, m, (struct slice){0}, until, err);
+}
+
+struct textscan *search_tree_scan(const struct search_tree *t, struct account *account,
+                                  const struct textscan_message *messages, size_t n)
+{
+    enum text_where where[SEARCH_TEXTS_MAX];
+
+    for (unsigned i = 0; i < t->n_texts; i++)
+        where[i] = (enum text_where)t->where[i];
+    return textscan_begin(account, t->texts, where, t->n_texts, messages, n);
 }
 
 /* 1, 0, or SEARCH_LATER: it depends on more than is known of the message without its digest. */

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "lib/mail/textscan.h"
 #include "protocols/imap/fetch_part.h"
 #include "protocols/imap/impl.h"
 
@@ -36,6 +37,8 @@ struct search_tree {
     bool modseq;             /* a MODSEQ key is in it */
     uint64_t messages;       /* looked at so far */
     struct subject *subject; /* one that is half looked at */
+    bool texts_known;        /* of the next message: which texts it has, */
+    uint64_t texts_found;    /* as bits */
     /* What can be known of BODY and TEXT without the content; NULL: nothing. */
     struct textindex_query *index;
 };
@@ -54,6 +57,12 @@ void search_tree_narrow(struct search_tree *t, struct account *account);
 #define SEARCH_LATER 2
 int search_tree_match(struct search_tree *t, struct account *account, const struct message *m,
                       struct slice digest, int64_t until, struct error *err) MUST_USE;
+/* Looks for the BODY and TEXT keys in these messages, on several threads. */
+struct textscan *search_tree_scan(const struct search_tree *t, struct account *account,
+                                  const struct textscan_message *messages, size_t n) MUST_USE;
+/* The same of a message whose texts have been looked for; where search_tree_reads_content. */
+int search_tree_match_known(struct search_tree *t, struct account *account, const struct message *m,
+                            uint64_t found, int64_t until, struct error *err) MUST_USE;
 /* Does every message that a glance does not decide need its content read? (No key costs as much as
  * a digest.) */
 bool search_tree_reads_content(const struct search_tree *t);

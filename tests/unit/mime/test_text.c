@@ -86,6 +86,21 @@ static const struct slice message =
       "--b\r\nContent-Type: message/rfc822\r\n\r\nSubject: "
       "inner\r\n\r\ninnerbody\r\n--b--\r\nepilogue\r\n");
 
+Test(text, every_ascii_byte_is_mapped_at_every_place)
+{
+    for (unsigned c = 0; c < 0x80; c++)
+        for (size_t at = 0; at < 20; at++) {
+            uint8_t text[] = "abcdefghijklmnopqrst";
+            CLEANUP(buf_done) struct buf out = buf_make(100);
+
+            text[at] = (uint8_t)c;
+            text_casemap(&out, slice_of(text, 20));
+            cr_assert_eq(out.n, 20);
+            for (size_t i = 0; i < 20; i++)
+                cr_assert_eq(out.p[i], byte_upper(text[i]), "%u at %zu", c, at);
+        }
+}
+
 Test(text, messages_are_searched_decoded)
 {
     static const struct {
