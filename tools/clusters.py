@@ -349,6 +349,16 @@ class Cluster:
                  if (h := self.hello(i)).get('isWritablePrimary')]
         return f'mongod{max(found)[1]}' if found else None
 
+    def is_whole(self):
+        """Three members, and the two secondaries copy from somebody. A member that has only just come back is about
+        to connect to one; should that one freeze in this very second, mongod tries for 20 s."""
+        primary = self.primary()
+        status = primary and mongo_wire.command((self.address('node' + primary[-1]), 27017),
+                                                {'replSetGetStatus': 1, '$db': 'admin'}, 2)
+        members = (status or {}).get('members', [])
+        return sum(m['stateStr'] == 'PRIMARY' for m in members) == 1 and \
+            sum(m['stateStr'] == 'SECONDARY' and bool(m.get('syncSourceHost')) for m in members) == 2
+
     def redis_master(self):
         """'redisN', as a Sentinel says, or None."""
         for i in (1, 2, 3):

@@ -4,8 +4,9 @@
  * In a build with -Dplant=any (plant.h) the environment variable EIDER_FAULT=POINT:N kills the
  * process, by SIGKILL, when it comes to that point for the Nth time; in any other build there is
  * nothing of it. The points are before and after each call of the store: "insert.log.before",
- * "insert.log.after" (it is stored, nobody was told), "get.snapshots.before", ...
- * tests/cluster draws from them.
+ * "insert.log.after" (it is stored, nobody was told), "get.snapshots.before", ...; on MongoDB,
+ * where an insert may take several commands, also those around each of them:
+ * "part.bloblinks.before", ... tests/cluster draws from them.
  */
 #pragma once
 

@@ -598,7 +598,8 @@ int runner_new(const struct runner_settings *settings, struct queue *queue, stru
     r->transport = *transport;
     r->id = random_u64() | 1;
     r->ready = ready_new(settings->memory_entries, settings->memory_destination);
-    r->next_sweep = clock_mono_ms() + (int64_t)(random_u64() % 60000);
+    r->next_sweep = clock_mono_ms() + (int64_t)(random_u64() % 60000) *
+                                          MIN(r->settings.sweep_ms, (int64_t)MINUTE) / MINUTE;
     TAILQ_INIT(&r->attempts);
     init_locks(r);
     res = pool_new("queue", settings->workers, &r->pool, err);

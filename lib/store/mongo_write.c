@@ -7,6 +7,7 @@
  * tables whose callers are gathered (mongo_group.c) go together with other callers'.
  */
 #include "lib/base/clock.h"
+#include "lib/base/fault.h"
 #include "lib/base/mem.h"
 #include "lib/store/mongo_impl.h"
 
@@ -174,7 +175,11 @@ static void send_together(struct mongo *m, struct batch *const *batches, size_t 
     struct mongo_answer a;
 
     if (d.n) {
+        const char *table = store_table_name(d.items[0]->table);
+
+        fault_point("part", table, "before");
         mongo_write(m, insert_command(&d), &a);
+        fault_point("part", table, "after");
         d.cause = a.cause;
         if (a.fate == MONGO_RAN)
             read_outcomes(&d, &a);

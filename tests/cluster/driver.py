@@ -12,11 +12,12 @@ from clusters import NODES, await_that
 WORK = 15       # commands that the clients get done between two faults of one thread,
 PATIENCE = 8    # if they can in so many seconds
 
-VERBS = (('insert', ('log', 'messages', 'snapshots', 'segments', 'bloblinks', 'textindex')),
-         ('update', ('snapshots', 'accounts')),
+VERBS = (('insert', ('log', 'messages', 'snapshots', 'segments', 'bloblinks', 'textindex', 'queue', 'queueentries')),
+         ('update', ('snapshots', 'accounts', 'blobs', 'queueentries')),
          ('get', ('log', 'messages', 'segments', 'accounts', 'addresses')),
          ('range', ('log', 'snapshots', 'segments')),
-         ('delete', ('log', 'segments')))
+         ('part', ('messages', 'blobs', 'bloblinks', 'queuebodies', 'queueentries', 'queuedue')),
+         ('delete', ('log', 'segments', 'messages', 'bloblinks', 'snapshots')))
 # the commit itself more often than the rest
 POINTS = ['insert.log.before', 'insert.log.after', 'insert.messages.before', 'insert.messages.after'] * 4 + [
     f'{verb}.{table}.{when}' for verb, tables in VERBS for table in tables for when in ('before', 'after')]
@@ -284,5 +285,5 @@ class Driver:
 def end_of_trouble(cluster):
     """Everything up again, and seen to be."""
     cluster.heal_all(120)
-    await_that(cluster.primary, 60, 'a primary')
+    await_that(cluster.is_whole, 120, 'the replica set is whole')
     await_that(cluster.front_is_open, 60, 'the front')

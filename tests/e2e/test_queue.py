@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MPL-2.0
 """The outgoing queue, from submission to another server: whole processes, killed at each step."""
+import contextlib
 import email
 import json
 import pathlib
+import sqlite3
 import subprocess
 import threading
 import time
@@ -66,7 +68,26 @@ def test_what_is_sent_arrives_and_what_is_refused_comes_back(store):
         check(bounce['Return-Path'] == '<>' and 'hello' in str(bounce.get_payload()[2]), 'and returns')
         log = eider.log()
         check(b'result=failed' in log and b'result=delivered' in log, 'the log tells')
+        check(log.count(b' recorded queue=') >= 2 and b'done=1' in log, 'and when it is known to all')
     peer.close()
+
+
+def test_what_has_ended_is_kept_for_the_horizon_and_then_swept():
+    peer = Server()
+    with Eider(settings=settings(peer, 'horizon = "10s"; sweep_interval = "200ms";')) as eider:
+        anna = eider.account('anna@example.org')
+        began = time.monotonic()
+        send(eider, anna, 'good@peer.example')
+        wait_empty(eider)
+        wait_for(lambda: not left(eider), 40, 'nothing is left')
+        check(time.monotonic() - began >= 10, 'not before')
+    peer.close()
+
+
+def left(eider):
+    with contextlib.closing(sqlite3.connect(f'{eider.folder}/eider.db', timeout=10)) as db:
+        return sum(db.execute(f'SELECT count(*) FROM {table}').fetchone()[0]
+                   for table in ('queue', 'queueentries', 'queuedue', 'queuebodies'))
 
 
 def test_one_recipient_is_put_off_and_the_other_is_not_sent_to_again(store):
