@@ -4,6 +4,7 @@
  *   imap_load --port N --user U --password P [--clients N] [--seconds S] [--count N]
  *             [--setup COMMAND]... --command COMMAND... [--first N --last N] [--random]
  *             [--append MAILBOX --dir DIR [--batch N]] [--logins]
+ *             [--sessions [--users N] [--sometimes 'N COMMAND']...]
  *
  * Each client is one connection that logs in, runs the setup commands, waits for the others, and
  * then gives the commands in turn, one at a time, until the time is over or all have given `count`
@@ -12,6 +13,9 @@
  * --append: the command is an APPEND of a message of DIR (LITERAL+), each different; `batch` of
  * them at a time: as one MULTIAPPEND where the server has it, else pipelined.
  * --logins: the command is a connection with LOGIN and LOGOUT.
+ * --sessions: a turn is a connection with LOGIN, all the commands, and LOGOUT; %u goes from 1 to
+ * `users` and begins again, and each time it does, %n is one further. After the commands come, in
+ * every Nth session, those of --sometimes.
  *
  * A response is over when the last line that has come begins with the command's tag, which no
  * message holds. Prints one JSON object: rate, octets/s, latencies.
@@ -35,6 +39,11 @@
 #define READ_SIZE ((size_t)256 << 10)
 #define TAIL_SIZE 2048 /* a tagged line is shorter */
 
+struct seldom {
+    uint64_t every;
+    const char *command;
+};
+
 struct load {
     unsigned port, clients, batch;
     uint64_t first, last, count;
@@ -42,7 +51,9 @@ struct load {
     const char *user, *password, *append, *dir;
     VEC(const char *) setup, commands;
     VEC(struct slice) files;
-    bool random, logins;
+    VEC(struct seldom) seldom;
+    uint64_t users;
+    bool random, logins, sessions;
     pthread_barrier_t barrier;
     _Atomic uint64_t given, failed, octets;
     int64_t begun_us, run;
@@ -50,7 +61,7 @@ struct load {
 
 struct client {
     struct load *load;
-    unsigned number;
+    uint64_t number;
     int fd;
     uint64_t tag, next, seed;
     bool multiappend;
@@ -158,6 +169,8 @@ static uint64_t number(struct client *c)
     struct load *load = c->load;
     uint64_t span = load->last - load->first + 1;
 
+    if (load->sessions)
+        return load->first + c->next % span;
     if (!load->random)
         return load->first + c->next++ % span;
     c->seed = c->seed * 6364136223846793005u + 1442695040888963407u;
@@ -292,6 +305,22 @@ static void look_for_multiappend(struct client *c)
 /* --- all -----------------------------------------------------------------------------------------
  */
 
+static void run_session(struct client *c, uint64_t turn)
+{
+    struct load *load = c->load;
+
+    c->number = turn % load->users + 1;
+    c->next = turn / load->users;
+    log_in(c);
+    for (size_t i = 0; i < load->commands.n; i++)
+        run_command(c, load->commands.items[i]);
+    for (size_t i = 0; i < load->seldom.n; i++)
+        if (turn % load->seldom.items[i].every == 0)
+            run_command(c, load->seldom.items[i].command);
+    run_command(c, "LOGOUT");
+    close(c->fd);
+}
+
 static void one(struct client *c, uint64_t turn, unsigned batch)
 {
     struct load *load = c->load;
@@ -299,6 +328,8 @@ static void one(struct client *c, uint64_t turn, unsigned batch)
 
     if (load->append) {
         run_append(c, turn, batch);
+    } else if (load->sessions) {
+        run_session(c, turn);
     } else if (load->logins) {
         log_in(c);
         run_command(c, "LOGOUT");
@@ -318,7 +349,7 @@ static void *run_client(void *arg)
     c->in = mem_alloc(TAIL_SIZE + READ_SIZE);
     c->out = buf_make(BUF_MAX_DEFAULT);
     c->seed = c->number * 7919u;
-    if (!load->logins) {
+    if (!load->logins && !load->sessions) {
         log_in(c);
         for (size_t i = 0; i < load->setup.n; i++)
             run_command(c, load->setup.items[i]);
@@ -336,7 +367,8 @@ static void *run_client(void *arg)
 
         if (n >= load->count)
             break;
-        one(c, load->append ? n : own, (unsigned)MIN((uint64_t)load->batch, load->count - n));
+        one(c, load->append || load->sessions ? n : own,
+            (unsigned)MIN((uint64_t)load->batch, load->count - n));
     }
     return NULL;
 }
@@ -387,6 +419,18 @@ static void run(struct load *load)
     report(load, clients, (double)(clock_mono_us() - load->begun_us) / 1e6);
 }
 
+/* "N COMMAND" */
+static bool add_seldom(struct load *load, const char *text)
+{
+    char *command;
+    uint64_t every = strtoull(text, &command, 10);
+
+    if (every == 0 || *command != ' ')
+        return false;
+    *VEC_PUSH(&load->seldom) = (struct seldom){every, command + 1};
+    return true;
+}
+
 static bool take_option(struct load *load, int c)
 {
     switch (c) {
@@ -435,6 +479,14 @@ static bool take_option(struct load *load, int c)
     case 'L':
         load->logins = true;
         return true;
+    case 'S':
+        load->sessions = true;
+        return true;
+    case 'U':
+        load->users = strtoull(optarg, NULL, 10);
+        return true;
+    case 'o':
+        return add_seldom(load, optarg);
     default:
         return false;
     }
@@ -443,17 +495,29 @@ static bool take_option(struct load *load, int c)
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"port", required_argument, NULL, 'p'},     {"user", required_argument, NULL, 'u'},
-        {"password", required_argument, NULL, 'w'}, {"clients", required_argument, NULL, 'c'},
-        {"seconds", required_argument, NULL, 't'},  {"count", required_argument, NULL, 'n'},
-        {"setup", required_argument, NULL, 's'},    {"command", required_argument, NULL, 'x'},
-        {"first", required_argument, NULL, 'f'},    {"last", required_argument, NULL, 'l'},
-        {"random", no_argument, NULL, 'r'},         {"append", required_argument, NULL, 'a'},
-        {"dir", required_argument, NULL, 'd'},      {"batch", required_argument, NULL, 'b'},
-        {"logins", no_argument, NULL, 'L'},         {0},
+        {"port", required_argument, NULL, 'p'},
+        {"user", required_argument, NULL, 'u'},
+        {"password", required_argument, NULL, 'w'},
+        {"clients", required_argument, NULL, 'c'},
+        {"seconds", required_argument, NULL, 't'},
+        {"count", required_argument, NULL, 'n'},
+        {"setup", required_argument, NULL, 's'},
+        {"command", required_argument, NULL, 'x'},
+        {"first", required_argument, NULL, 'f'},
+        {"last", required_argument, NULL, 'l'},
+        {"random", no_argument, NULL, 'r'},
+        {"append", required_argument, NULL, 'a'},
+        {"dir", required_argument, NULL, 'd'},
+        {"batch", required_argument, NULL, 'b'},
+        {"logins", no_argument, NULL, 'L'},
+        {"sessions", no_argument, NULL, 'S'},
+        {"users", required_argument, NULL, 'U'},
+        {"sometimes", required_argument, NULL, 'o'},
+        {0},
     };
     struct load load = {.clients = 1,
                         .batch = 1,
+                        .users = 1,
                         .first = 1,
                         .last = UINT32_MAX,
                         .count = UINT64_MAX,
@@ -463,7 +527,7 @@ int main(int argc, char **argv)
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
         if (!take_option(&load, c))
             return 2;
-    if (!load.port || !load.user || !load.password || !load.clients || !load.batch ||
+    if (!load.port || !load.user || !load.password || !load.clients || !load.batch || !load.users ||
         load.last < load.first ||
         !(load.append ? load.dir != NULL : load.logins || load.commands.n)) {
         fprintf(stderr, "imap_load: see the top of imap_load.c\n");

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* A load of deliveries by LMTP or of submissions, for tests/bench: any server, loopback only.
  *
- *   lmtp_load --port N --connections N --messages N --users N --domain D
+ *   lmtp_load --port N --connections N --messages N [--seconds S] --users N --domain D
  *             [--smtp [--sender S] [--password P]] DIR
  *
  * With --smtp it speaks SMTP, and with a password it logs in as the sender first (AUTH PLAIN).
  * Each connection sends one message after the other (MAIL, RCPT, DATA pipelined as far as RFC 2920
  * allows), taken in turn from the files in DIR; each gets a header line that no other one has, so
- * that no server may take two for one. Prints one JSON object: rate, octets/s, latencies.
+ * that no server may take two for one. It ends after so many messages, or when the time is over.
+ * Prints one JSON object: rate, octets/s, latencies.
  */
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -36,6 +37,7 @@ struct load {
     VEC(struct slice) files; /* dot-stuffed, CRLF, with the final dot */
     _Atomic unsigned long next, failed;
     _Atomic uint64_t octets;
+    int64_t seconds_ms;
     int64_t *latency_us; /* by message number */
     int64_t run;         /* differs from run to run */
 };
@@ -246,13 +248,13 @@ static void deliver(struct peer *p, unsigned long number)
 static void *run_peer(void *arg)
 {
     struct peer p = {.load = arg, .fd = -1};
-    int64_t until = clock_mono_ms() + TIME_LIMIT_S * 1000;
+    int64_t until = clock_mono_ms() + p.load->seconds_ms;
 
     open_peer(&p);
-    for (;;) {
+    while (clock_mono_ms() < until) {
         unsigned long number = atomic_fetch_add(&p.load->next, 1);
 
-        if (number >= p.load->messages || clock_mono_ms() > until)
+        if (number >= p.load->messages)
             break;
         deliver(&p, number);
     }
@@ -277,7 +279,7 @@ static void run(struct load *load)
     pthread_t *threads = NEW_ARRAY(pthread_t, load->connections);
     int64_t begun = clock_mono_us();
     double seconds;
-    unsigned long n = load->messages;
+    unsigned long n;
 
     for (unsigned i = 0; i < load->connections; i++)
         if (pthread_create(&threads[i], NULL, run_peer, load))
@@ -285,6 +287,7 @@ static void run(struct load *load)
     for (unsigned i = 0; i < load->connections; i++)
         pthread_join(threads[i], NULL);
     seconds = (double)(clock_mono_us() - begun) / 1e6;
+    n = MIN(atomic_load(&load->next), load->messages);
     qsort(load->latency_us, n, sizeof *load->latency_us, by_value);
     printf(
         "{\"messages\": %lu, \"failed\": %lu, \"seconds\": %.3f, \"rate\": %.1f, "
@@ -298,21 +301,18 @@ static void run(struct load *load)
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"port", required_argument, NULL, 'p'},
-        {"connections", required_argument, NULL, 'c'},
-        {"messages", required_argument, NULL, 'm'},
-        {"users", required_argument, NULL, 'u'},
-        {"domain", required_argument, NULL, 'd'},
-        {"sender", required_argument, NULL, 's'},
-        {"password", required_argument, NULL, 'w'},
-        {"smtp", no_argument, NULL, 'S'},
-        {0},
+        {"port", required_argument, NULL, 'p'},     {"connections", required_argument, NULL, 'c'},
+        {"messages", required_argument, NULL, 'm'}, {"users", required_argument, NULL, 'u'},
+        {"domain", required_argument, NULL, 'd'},   {"sender", required_argument, NULL, 's'},
+        {"password", required_argument, NULL, 'w'}, {"smtp", no_argument, NULL, 'S'},
+        {"seconds", required_argument, NULL, 't'},  {0},
     };
     struct load load = {.connections = 1,
                         .messages = 1000,
                         .users = 1,
                         .domain = "bench.example",
-                        .sender = "sender@bench.example"};
+                        .sender = "sender@bench.example",
+                        .seconds_ms = TIME_LIMIT_S * 1000};
     int c;
 
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -341,13 +341,17 @@ int main(int argc, char **argv)
         case 'S':
             load.smtp = true;
             break;
+        case 't':
+            load.seconds_ms = (int64_t)(strtod(optarg, NULL) * 1000);
+            break;
         default:
             return 2;
         }
     }
     if (optind + 1 != argc || !load.port || !load.connections || !load.messages || !load.users) {
-        fprintf(stderr, "usage: lmtp_load --port N [--connections N] [--messages N] [--users N] "
-                        "[--domain D] [--smtp [--sender S] [--password P]] DIR\n");
+        fprintf(stderr, "usage: lmtp_load --port N [--connections N] [--messages N] "
+                        "[--seconds S] [--users N] [--domain D] "
+                        "[--smtp [--sender S] [--password P]] DIR\n");
         return 2;
     }
     load.run = clock_wall_ms();
