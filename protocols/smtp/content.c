@@ -155,17 +155,17 @@ static int url_feed(void *ctx, struct slice bytes)
 
 static void take_url(struct smtp_session *s, struct slice url)
 {
+    const struct smtp_ops *ops = s->service->dialect->ops;
     struct smtp_reply reply;
+    int res = -ERR_LIMIT;
 
-    if (s->t.urls++ >= SMTP_URLS_MAX) {
+    if (s->t.urls++ >= SMTP_URLS_MAX)
         smtp_reply_set(&reply, 452, "4.5.3", "A message may be made of %d URLs at most",
                        SMTP_URLS_MAX);
+    else
+        res = ops->url(s->service->context, &s->t, url, url_feed, s, &reply);
+    if (res < 0 && !s->t.failed)
         content_fail(s, &reply);
-    } else if (s->service->dialect->ops->url(s->service->context, &s->t, url, url_feed, s, &reply) <
-                   0 &&
-               !s->t.failed) {
-        content_fail(s, &reply);
-    }
 }
 
 /* RFC 4468 section 3.2: "If the URL fetch fails, the server will fail the entire transaction." */
