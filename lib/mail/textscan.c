@@ -198,13 +198,13 @@ static void start_helpers(struct textscan *s)
 
 static void cut(struct textscan *s, const struct textscan_message *messages, size_t n)
 {
+    size_t most = store_is_atomic(s->account->mail->store) ? TEXTSCAN_PIECE : TEXTSCAN_PIECE_AWAY;
     uint64_t bytes = 0;
 
     for (size_t i = 0; i < n; i++) {
         struct piece *p = s->n_pieces ? &s->pieces[s->n_pieces - 1] : NULL;
 
-        if (!p || p->end - p->first == TEXTSCAN_PIECE ||
-            bytes + messages[i].size > TEXTSCAN_PIECE_BYTES) {
+        if (!p || p->end - p->first == most || bytes + messages[i].size > TEXTSCAN_PIECE_BYTES) {
             p = &s->pieces[s->n_pieces++];
             p->first = i;
             bytes = 0;

@@ -19,7 +19,8 @@
 #include "lib/mime/text.h"
 
 #define TEXTSCAN_HELPERS     3
-#define TEXTSCAN_PIECE       16                    /* messages */
+#define TEXTSCAN_PIECE       16 /* messages */
+#define TEXTSCAN_PIECE_AWAY  32 /* of a store that is waited for: fewer round trips */
 #define TEXTSCAN_PIECE_BYTES ((uint64_t)256 << 10) /* about: a piece has one message at least */
 
 struct textscan;

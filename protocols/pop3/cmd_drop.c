@@ -53,20 +53,52 @@ void pop3_job_end(struct pop3 *p)
 /* --- listings ---------------------------------------------------------------------------------
  */
 
+/* A line of a listing, made from its end on: there may be a million of them. */
+struct listed {
+    uint8_t text[64];
+    size_t from;
+};
+
+static void put_back(struct listed *line, const void *p, size_t n)
+{
+    line->from -= n;
+    memcpy(line->text + line->from, p, n);
+}
+
+static void put_back_number(struct listed *line, uint64_t v)
+{
+    do {
+        line->text[--line->from] = (uint8_t)('0' + v % 10);
+        v /= 10;
+    } while (v);
+}
+
+static void write_listed(struct pop3 *p, const struct listed *line)
+{
+    buf_add(&p->s.out, line->text + line->from, sizeof line->text - line->from);
+}
+
 static void write_size(struct pop3 *p, uint64_t number, const struct message *m)
 {
-    buf_add_u64(&p->s.out, number);
-    buf_add_byte(&p->s.out, ' ');
-    buf_add_u64(&p->s.out, m->size);
-    buf_add_str(&p->s.out, "\r\n");
+    struct listed line = {.from = sizeof line.text};
+
+    put_back(&line, "\r\n", 2);
+    put_back_number(&line, m->size);
+    put_back(&line, " ", 1);
+    put_back_number(&line, number);
+    write_listed(p, &line);
 }
 
 static void write_uid(struct pop3 *p, uint64_t number, const struct message *m)
 {
-    buf_add_u64(&p->s.out, number);
-    buf_add_byte(&p->s.out, ' ');
-    maildrop_write_uid(&p->drop, m, &p->s.out);
-    buf_add_str(&p->s.out, "\r\n");
+    struct listed line = {.from = sizeof line.text};
+
+    put_back(&line, "\r\n", 2);
+    line.from -= MAILDROP_UID;
+    maildrop_uid(&p->drop, m, line.text + line.from);
+    put_back(&line, " ", 1);
+    put_back_number(&line, number);
+    write_listed(p, &line);
 }
 
 static int go_on_listing(struct pop3 *p,

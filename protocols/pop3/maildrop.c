@@ -61,9 +61,12 @@ void maildrop_reset(struct maildrop *drop)
     drop->deleted_bytes = 0;
 }
 
-void maildrop_write_uid(const struct maildrop *drop, const struct message *m, struct buf *out)
+void maildrop_uid(const struct maildrop *drop, const struct message *m, uint8_t ret[MAILDROP_UID])
 {
-    buf_printf(out, "%08x%08x", drop->box->uidvalidity, m->uid);
+    uint64_t id = (uint64_t)drop->box->uidvalidity << 32 | m->uid;
+
+    for (size_t i = 0; i < MAILDROP_UID; i++)
+        ret[i] = (uint8_t) "0123456789abcdef"[id >> (60 - 4 * i) & 15];
 }
 
 /* What it was named by is the mailbox's id and uids, so a message can never be taken for another.

@@ -29,8 +29,9 @@ bool maildrop_get(const struct maildrop *drop, uint64_t number, struct message *
 void maildrop_delete(struct maildrop *drop, const struct message *m);
 /* RSET; what was retrieved stays seen. */
 void maildrop_reset(struct maildrop *drop);
-/* RFC 1939 section 7: 16 characters, the same for ever and on every node. */
-void maildrop_write_uid(const struct maildrop *drop, const struct message *m, struct buf *out);
+/* RFC 1939 section 7: the same for ever and on every node. */
+#define MAILDROP_UID 16 /* characters */
+void maildrop_uid(const struct maildrop *drop, const struct message *m, uint8_t ret[MAILDROP_UID]);
 /* The UPDATE state: removes what is marked, in one record. Messages that others have removed
  * meanwhile are fine. Blocks. As mail_commit. */
 int maildrop_commit(struct maildrop *drop, bool mark_seen, struct error *err) MUST_USE;

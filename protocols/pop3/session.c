@@ -39,7 +39,9 @@ int pop3_ok(struct pop3 *p, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    buf_printf(&p->s.out, "+OK %s\r\n", text);
+    buf_add_str(&p->s.out, "+OK ");
+    buf_add_str(&p->s.out, text);
+    buf_add_str(&p->s.out, "\r\n");
     return 0;
 }
 
