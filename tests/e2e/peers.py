@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MPL-2.0
 """Peers for tests of sending: a DNS server with signed zones (Knot), an SMTP server that does as it
-is told, Postfix, an HTTPS server for MTA-STS, a CA. All in folders of their own, on loopback."""
+is told, Postfix, OpenSMTPD, an HTTPS server for MTA-STS, a CA. All in folders of their own, on loopback."""
 import base64
 import http.server
 import pathlib
@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import threading
 
-from harness import Failed, end_process, free_ports, wait_for
+from harness import ROOT, Failed, end_process, free_ports, wait_for
 
 
 def run(*command, stdin=None, env=None):
@@ -333,10 +333,10 @@ class Postfix:
     """Debian's Postfix with folders of its own; what it gets it puts into Maildirs of a virtual
     domain. Needs root, as Postfix does."""
 
-    def __init__(self, domain, certificate=None, extra=''):
+    def __init__(self, domain, certificate=None, extra='', address='127.0.0.1', port=0):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix='eider-postfix-'))
         self.folder.chmod(0o755)
-        self.port = free_ports(1)[0]
+        self.address, self.port = address, port or free_ports(1)[0]
         self.config = self.folder / 'etc'
         self.config.mkdir()
         self.mail = self.folder / 'mail'
@@ -359,7 +359,7 @@ class Postfix:
             'virtual_uid_maps = static:65534\nvirtual_gid_maps = static:65534\n'
             'virtual_minimum_uid = 100\nalias_maps =\nalias_database =\n' + tls + extra)
         (self.config / 'master.cf').write_text(
-            f'127.0.0.1:{self.port} inet n - n - - smtpd\n'
+            f'{address}:{self.port} inet n - n - - smtpd\n'
             + ''.join(f'{line}\n' for line in (
                 'pickup unix n - n 60 1 pickup', 'cleanup unix n - n - 0 cleanup',
                 'qmgr unix n - n 300 1 qmgr', 'tlsmgr unix - - n 1000? 1 tlsmgr',
@@ -377,7 +377,7 @@ class Postfix:
 
     def answers(self):
         try:
-            with socket.create_connection(('127.0.0.1', self.port), 1) as s:
+            with socket.create_connection((self.address, self.port), 1) as s:
                 return s.recv(100).startswith(b'220')
         except OSError:
             return False
@@ -393,4 +393,82 @@ class Postfix:
     def close(self):
         subprocess.run(['postfix', '-c', str(self.config), 'stop'], check=False,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class OpenSMTPD:
+    """Debian's OpenSMTPD (tools/opensmtpd) in a root of its own, as it knows its files and users by
+    fixed names only: so it may be there beside a Postfix, and nothing of it is installed. What it
+    gets for `domain` it puts into Maildirs; `lines` come before its other rules. Needs root, as it
+    does itself. Without TLS: with Debian's OpenSSL 3 its handshakes end in "EVP lib" there."""
+    USERS = 'opensmtpd', 'opensmtpq', 'vmail'
+    HELPERS = 'mail.lmtp', 'mail.maildir'
+
+    def __init__(self, domain, lines='', address='127.0.0.1', port=0):
+        tree = pathlib.Path(run(ROOT / 'tools' / 'opensmtpd').decode().split()[-1])
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix='eider-opensmtpd-'))
+        self.folder.chmod(0o755)
+        self.address, self.port = address, port or free_ports(1)[0]
+        self.fill(tree)
+        (self.folder / 'etc/smtpd.conf').write_text(
+            f'listen on {self.address} port {self.port} hostname mx.{domain}\n'
+            f'table users {{ "joe@{domain}" = vmail, "ann@{domain}" = vmail }}\n'
+            'action "store" maildir "/mail/%{rcpt.user}" virtual <users>\n'
+            f'{lines}\nmatch from any for domain "{domain}" action "store"\n')
+        self.process = subprocess.Popen(['chroot', self.folder, '/usr/sbin/smtpd', '-d'],
+                                        stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT,
+                                        stdout=open(self.folder / 'log', 'wb'))
+        try:
+            wait_for(self.answers, 30, 'OpenSMTPD')
+        except Failed as failure:
+            raise Failed(f'{failure}: {self.log()}') from failure
+
+    def fill(self, tree):
+        """The root: programs, their libraries, devices, users, the folders that it expects."""
+        self.copy(pathlib.Path('/bin/sh'), '/bin/sh')
+        inside = ['usr/sbin/smtpd', 'usr/sbin/smtpctl', *(f'usr/libexec/opensmtpd/{h}' for h in self.HELPERS)]
+        for name in inside:
+            self.copy(tree / name, name)
+        for library in pathlib.Path('/lib').glob('*/libnss_files*'):
+            self.copy(library, library)
+        for place in ('dev', 'tmp', 'var/run', 'var/spool', 'var/lib/opensmtpd/empty', 'mail', 'etc'):
+            (self.folder / place).mkdir(parents=True, exist_ok=True)
+        for name, minor in (('null', 3), ('urandom', 9)):
+            run('mknod', '-m', '666', self.folder / 'dev' / name, 'c', '1', minor)
+        (self.folder / 'tmp').chmod(0o1777)
+        users = [f'{name}:x:{65100 + i}:{65100 + i}::/var/lib/opensmtpd/empty:/bin/sh\n'
+                 for i, name in enumerate(self.USERS)]
+        groups = [f'{name}:x:{65100 + i}:\n' for i, name in enumerate(self.USERS)]
+        (self.folder / 'etc/passwd').write_text('root:x:0:0::/:/bin/sh\n' + ''.join(users))
+        (self.folder / 'etc/group').write_text('root:x:0:\n' + ''.join(groups))
+        (self.folder / 'etc/nsswitch.conf').write_text('passwd: files\ngroup: files\nhosts: files\n')
+        (self.folder / 'etc/hosts').write_text('127.0.0.1 localhost\n')
+        run('chown', '65102:65102', self.folder / 'mail')
+
+    def copy(self, source, inside):
+        """A program with its libraries, or a library."""
+        target = self.folder / str(inside).lstrip('/')
+        if target.exists():
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, target)
+        for library in re.findall(r'(/\S+) \(0x', run('ldd', source).decode()):
+            self.copy(library, library)
+
+    def answers(self):
+        try:
+            with socket.create_connection((self.address, self.port), 1) as s:
+                return s.recv(100).startswith(b'220')
+        except OSError:
+            return False
+
+    def mailbox(self, user):
+        folder = self.folder / 'mail' / user / 'new'
+        return [f.read_bytes() for f in sorted(folder.iterdir())] if folder.exists() else []
+
+    def log(self):
+        return (self.folder / 'log').read_text(errors='replace')
+
+    def close(self):
+        end_process(self.process)
         shutil.rmtree(self.folder, ignore_errors=True)
