@@ -9,6 +9,7 @@
 
 #include "daemons/node.h"
 #include "daemons/sending.h"
+#include "lib/auth/login.h"
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
 #include "lib/base/pool.h"
@@ -271,6 +272,29 @@ static void tell_sweeper(const struct node *node, struct buf *out)
     counter(out, "eider_swept_erased_total", c.erased, "Deleted accounts that were erased.");
 }
 
+static void tell_logins(const struct node *node, struct buf *out)
+{
+    static const char name[] = "eider_logins_total";
+    static const struct {
+        enum conf_protocol listener;
+        enum auth_service service;
+        const char *name;
+    } rows[] = {{CONF_IMAP, AUTH_IMAP, "imap"},
+                {CONF_POP3, AUTH_POP3, "pop3"},
+                {CONF_SUBMISSION, AUTH_SMTP, "submission"}};
+
+    metrics_family(out, name, METRICS_COUNTER, "Attempts to log in, by what became of them.");
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        for (int k = 0; k < AUTH_OUTCOMES_ && node->protocols & 1u << rows[i].listener; k++) {
+            CLEANUP(buf_done) struct buf labels = buf_make(200);
+
+            metrics_label(&labels, "protocol", slice_str(rows[i].name));
+            metrics_label(&labels, "result", slice_str(auth_outcome_name((enum auth_outcome)k)));
+            metrics_sample(out, name, buf_cstr(&labels),
+                           auth_count(node->auth, rows[i].service, (enum auth_outcome)k));
+        }
+}
+
 static void tell_submission(const struct node *node, struct buf *out)
 {
     const struct submit_counters *c = &node->sent;
@@ -361,6 +385,8 @@ static void show_metrics(void *monitor, const struct http_request *r, struct sli
     tell_all_commands(m, out);
     tell_mail(m->node, out);
     tell_sweeper(m->node, out);
+    if (m->node->auth)
+        tell_logins(m->node, out);
     if (m->node->protocols & 1u << CONF_SUBMISSION)
         tell_submission(m->node, out);
     tell_store(m->node, out);

@@ -7,6 +7,7 @@
 #include "lib/auth/login.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/codec.h"
 #include "lib/base/digest.h"
+#include "lib/base/log.h"
 #include "lib/base/mem.h"
 
 #define NAME_MAX_ 1024 /* bytes of a login as typed */
@@ -38,6 +40,13 @@ struct cached {
 };
 TAILQ_HEAD(cached_list, cached);
 
+static const struct service_row {
+    enum auth_service service;
+    const char *name;
+} services[] = {{AUTH_IMAP, "imap"}, {AUTH_POP3, "pop3"}, {AUTH_SMTP, "submission"}};
+
+#define SERVICES ARRAY_LEN(services)
+
 struct auth {
     struct directory *directory;
     struct auth_options options;
@@ -54,6 +63,7 @@ struct auth {
     struct cached *cache;
     struct cached_list by_use;
     unsigned cached_n;
+    _Atomic uint64_t counts[SERVICES][AUTH_OUTCOMES_];
 };
 
 static void cache_drop(struct auth *auth, struct cached *c)
@@ -204,6 +214,53 @@ bool auth_plaintext_allowed(const struct auth *auth, const struct session_peer *
     return peer->tls || peer->trusted || auth->options.plaintext_without_tls;
 }
 
+/* ---- counting ---- */
+
+const char *auth_outcome_name(enum auth_outcome outcome)
+{
+    static const char *const names[AUTH_OUTCOMES_] = {
+        [AUTH_WELCOME] = "ok",        [AUTH_WRONG] = "wrong",
+        [AUTH_UNKNOWN] = "unknown",   [AUTH_DISABLED] = "disabled",
+        [AUTH_REFUSED] = "refused",   [AUTH_TOO_MANY] = "too_many_failures",
+        [AUTH_NO_TLS] = "without_tls"};
+
+    return names[outcome];
+}
+
+static size_t service_place(enum auth_service service)
+{
+    size_t i = 0;
+
+    while (i + 1 < SERVICES && services[i].service != service)
+        i++;
+    return i;
+}
+
+uint64_t auth_count(const struct auth *auth, enum auth_service service, enum auth_outcome outcome)
+{
+    return atomic_load(&auth->counts[service_place(service)][outcome]);
+}
+
+static void count(struct auth *auth, enum auth_service service, enum auth_outcome outcome)
+{
+    atomic_fetch_add(&auth->counts[service_place(service)][outcome], 1);
+}
+
+static void refuse(struct auth *auth, enum auth_service service, enum auth_outcome outcome,
+                   const char *remote, const char *login)
+{
+    struct log_line l;
+
+    count(auth, service, outcome);
+    log_begin(&l, LOG_INFO_, "login_refused");
+    log_str(&l, "protocol", slice_str(services[service_place(service)].name));
+    log_str(&l, "remote", slice_str(remote));
+    if (*login)
+        log_str(&l, "account", slice_str(login));
+    log_str(&l, "reason", slice_str(auth_outcome_name(outcome)));
+    log_end(&l);
+}
+
 /* ---- an attempt ---- */
 
 /* SASLprep and the directory's own rules; a name that is none stays as typed, to be counted. */
@@ -228,10 +285,12 @@ static int admit(struct attempt *t, const struct session_peer *peer, int64_t *re
     struct limiter *limiter = t->auth->limiter;
 
     *ret_not_before = 0;
+    snprintf(t->remote, sizeof t->remote, "%s", peer->remote);
     limiter_identify(limiter, peer->remote, slice_str(t->name), &t->who);
     if (limiter_admit(limiter, &t->who, t->start_ms))
         return 0;
     *ret_not_before = t->start_ms + limiter_delay(limiter, &t->who, t->start_ms);
+    refuse(t->auth, t->service, AUTH_TOO_MANY, t->remote, "");
     return error_set(err, ERR_LIMIT, "too many failed logins; try again later");
 }
 
@@ -297,6 +356,15 @@ void attempt_done(struct attempt *t)
     arena_done(&t->arena);
 }
 
+static enum auth_outcome why_failed(const struct attempt *t)
+{
+    if (!t->account.id)
+        return AUTH_UNKNOWN;
+    if (t->account.status != ACCOUNT_ENABLED)
+        return AUTH_DISABLED;
+    return t->main_usable ? AUTH_WRONG : AUTH_REFUSED;
+}
+
 int attempt_fail(struct attempt *t, const uint8_t *guess, int64_t *ret_not_before,
                  struct error *err)
 {
@@ -305,12 +373,14 @@ int attempt_fail(struct attempt *t, const uint8_t *guess, int64_t *ret_not_befor
 
     *ret_not_before =
         t->start_ms + limiter_failed(t->auth->limiter, &t->who, guess ? guess : unknown, now);
+    refuse(t->auth, t->service, why_failed(t), t->remote, t->account.login);
     return error_set(err, ERR_AUTH, "wrong name or password");
 }
 
 void attempt_succeed(struct attempt *t, struct auth_user *ret_user)
 {
     limiter_succeeded(t->auth->limiter, &t->who, clock_mono_ms());
+    count(t->auth, t->service, AUTH_WELCOME);
     *ret_user = (struct auth_user){.account = t->account.id,
                                    .message_size = t->account.message_size,
                                    .connections = t->account.connections,
@@ -411,8 +481,10 @@ int auth_login(struct auth *auth, enum auth_service service, const struct sessio
     int r;
 
     *ret_not_before = 0;
-    if (!auth_plaintext_allowed(auth, peer))
+    if (!auth_plaintext_allowed(auth, peer)) {
+        refuse(auth, service, AUTH_NO_TLS, peer->remote, "");
         return error_set(err, ERR_NOPERM, "passwords are not taken without TLS");
+    }
     r = attempt_begin(&t, auth, service, peer, login, ret_not_before, err);
     if (r == 0)
         r = attempt_password(&t, password, ret_user, ret_not_before, err);

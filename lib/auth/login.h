@@ -75,3 +75,20 @@ bool auth_plaintext_allowed(const struct auth *auth, const struct session_peer *
 int auth_login(struct auth *auth, enum auth_service service, const struct session_peer *peer,
                struct slice login, struct slice password, struct auth_user *ret_user,
                int64_t *ret_not_before, struct error *err) MUST_USE;
+
+/* What became of attempts. */
+enum auth_outcome {
+    AUTH_WELCOME,
+    AUTH_WRONG,    /* password, proof, token, certificate */
+    AUTH_UNKNOWN,  /* no account of that name */
+    AUTH_DISABLED, /* the account is */
+    AUTH_REFUSED,  /* the account's main password is not for this service */
+    AUTH_TOO_MANY, /* failures: not looked at */
+    AUTH_NO_TLS,   /* a password as it is, without TLS */
+    AUTH_OUTCOMES_
+};
+/* A word for labels and the log: "wrong". */
+const char *auth_outcome_name(enum auth_outcome outcome);
+/* Since the start, for /metrics. Each refusal is a line in the log, too: `login_refused`, with the
+ * account's login if there is one (who is not there may have typed a password for a name). */
+uint64_t auth_count(const struct auth *auth, enum auth_service service, enum auth_outcome outcome);

@@ -11,6 +11,7 @@ struct attempt {
     enum auth_service service;
     struct arena arena;
     struct limiter_who who;
+    char remote[64];  /* for the log */
     int64_t start_ms; /* answers are held back from here, so that the work done does not show */
     struct directory_account account; /* as read; or nobody's, with id 0 */
     bool usable;                      /* there, enabled */

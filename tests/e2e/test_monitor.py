@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MPL-2.0
 """What a node tells load balancers and Prometheus over HTTP."""
 import http.client
+import imaplib
 import re
 import signal
 import socket
@@ -67,6 +68,27 @@ def test_what_is_done_is_counted(store):
               'inserts')
         check(after['eider_connections_accepted_total'] > before['eider_connections_accepted_total'], 'connections')
         check(after['process_resident_memory_bytes'] > 1000000, 'memory')
+
+
+def test_logins_are_counted_by_what_became_of_them():
+    with Watched() as eider:
+        anna, ben = eider.account('anna@example.org'), eider.account('ben@example.org')
+        eider.cli('account', 'set', '--disable', ben.login)
+        for login, password in ((anna.login, 'wrong'), (ben.login, ben.password), ('nobody@example.org', 'x')):
+            with eider.imap() as imap:
+                try:
+                    imap.login(login, password)
+                    check(False, f'{login} is refused')
+                except imaplib.IMAP4.error:
+                    pass
+        with eider.imap(anna):
+            pass
+        counts = {k: v for k, v in eider.metrics().items() if k.startswith('eider_logins_total{protocol="imap"')}
+        check({k.split('"')[3]: v for k, v in counts.items() if v} ==
+              {'ok': 1, 'wrong': 1, 'disabled': 1, 'unknown': 1}, counts)
+        lines = [line for line in eider.log().decode().splitlines() if ' login_refused ' in line]
+        check([line.rsplit(' ', 1)[1] for line in lines] == ['reason=wrong', 'reason=disabled', 'reason=unknown'], lines)
+        check('account=anna@example.org' in lines[0] and 'nobody' not in lines[2], lines)
 
 
 def test_a_node_is_ready_while_its_store_answers():
