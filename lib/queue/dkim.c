@@ -443,3 +443,17 @@ int dkim_sign(struct dkim *dkim, struct dkim_signer *s, const char *domain, stru
     dkim_set_unref(set);
     return rc;
 }
+
+int dkim_signs(struct dkim *dkim, const char *domain, struct error *err)
+{
+    int64_t now = clock_wall_ms();
+    struct dkim_set *set;
+    int r = dkim_set_get(dkim, domain, &set, err);
+
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < set->n && r == 0; i++)
+        r = dkim_key_status(&set->keys[i], now) == DKIM_ACTIVE;
+    dkim_set_unref(set);
+    return r;
+}

@@ -50,6 +50,8 @@ void dkim_signer_feed(struct dkim_signer *s, struct slice bytes);
 int dkim_sign(struct dkim *dkim, struct dkim_signer *s, const char *domain, struct buf *out,
               struct error *err) MUST_USE;
 void dkim_signer_free(struct dkim_signer *s);
+/* Has the domain an active key? 1, 0, -ERR_UNAVAILABLE, -ERR_INTERNAL as above. */
+int dkim_signs(struct dkim *dkim, const char *domain, struct error *err) MUST_USE;
 
 /* ---- keys ---- */
 

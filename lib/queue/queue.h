@@ -54,6 +54,8 @@ struct queue_recipient {
 struct queue_envelope {
     uint64_t account;   /* who sends it; bounces go there. 0: nobody's (a bounce itself) */
     const char *sender; /* envelope sender; "": the null path */
+    const char *author; /* of From, where it is known and the account may use it; else NULL. Its
+                           domain signs, if it has keys: that is what DMARC looks at. Not stored */
     bool utf8;          /* SMTPUTF8 was asked for (RFC 6531) */
     enum queue_body_type body;
     enum queue_ret ret;
@@ -83,12 +85,12 @@ void queue_writer_free(struct queue_writer *w);
 
 #define QUEUE_ID_TEXT 17 /* 16 hex digits and a NUL */
 
-/* Where the domain of the envelope sender has keys (dkim.h), the message is signed; a binary one is
- * not: its bytes may change on the way.
- * Queues what was written for all recipients of the envelope, or for none of them. Consumes the
- * writer's contents; free it all the same. *ret_id: for logs and the client's reply.
- * 0: durable on a majority, will be attempted until each recipient has a final result (I29);
- * -ERR_UNAVAILABLE: not queued, now or later (I23); -ERR_UNKNOWN_OUTCOME: will not be known. */
+/* Where the domain of the author, or else that of the envelope sender, has keys (dkim.h), the
+ * message is signed; a binary one is not: its bytes may change on the way. Queues what was written
+ * for all recipients of the envelope, or for none of them. Consumes the writer's contents; free it
+ * all the same. *ret_id: for logs and the client's reply. 0: durable on a majority, will be
+ * attempted until each recipient has a final result (I29); -ERR_UNAVAILABLE: not queued, now or
+ * later (I23); -ERR_UNKNOWN_OUTCOME: will not be known. */
 int queue_submit(struct queue *queue, struct queue_writer *w, const struct queue_envelope *envelope,
                  uint64_t *ret_id, struct error *err) MUST_USE;
 void queue_id_text(uint64_t id, char ret[static QUEUE_ID_TEXT]);

@@ -315,21 +315,37 @@ static int commit_in_order(struct submission *s, struct error *err)
     return conclude(s, envelope, true, time, err);
 }
 
-/* Signatures, and behind them the head that there is, in the arena. A header too large to be signed
- * does not keep a message from being sent. */
+/* The domain that signs: of who wrote the message or else of who sends it. NULL: none has keys. */
+static int signing_domain(struct submission *s, const struct queue_envelope *e, const char **ret,
+                          struct error *err)
+{
+    const char *addresses[] = {e->author, e->sender};
+    int r = 0;
+
+    *ret = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(addresses) && r == 0; i++) {
+        if (!addresses[i] || !strrchr(addresses[i], '@'))
+            continue;
+        *ret = destination_of(&s->arena, addresses[i]);
+        r = dkim_signs(s->queue->dkim, *ret, err);
+    }
+    if (r == 0)
+        *ret = NULL;
+    return r < 0 ? r : 0;
+}
+
+/* Signatures, and behind them the head that there is, in the arena. What keeps a message from being
+ * signed (a header too large, a damaged key) does not keep it from being sent. */
 static int sign(struct submission *s, struct queue_envelope *e, struct error *err)
 {
-    const char *at = strrchr(e->sender, '@');
     CLEANUP(buf_done) struct buf head = buf_make(QUEUE_HEAD_MAX);
-    char *domain;
-    int n;
+    const char *domain = NULL;
+    int n = 0;
 
-    if (!at || e->body == QUEUE_BINARYMIME)
-        return 0;
-    domain = arena_str(&s->arena, slice_str(at + 1));
-    for (char *p = domain; *p; p++)
-        *p = (char)byte_lower((uint8_t)*p);
-    n = dkim_sign(s->queue->dkim, s->writer->signer, domain, &head, err);
+    if (e->body != QUEUE_BINARYMIME)
+        n = signing_domain(s, e, &domain, err);
+    if (n == 0 && domain)
+        n = dkim_sign(s->queue->dkim, s->writer->signer, domain, &head, err);
     if (n == -ERR_TOOBIG || n == -ERR_INTERNAL) {
         log_text(LOG_WARN_, "dkim", "a message of %s goes unsigned: %s", e->sender, err->text);
         return 0;
@@ -359,6 +375,8 @@ int queue_submit(struct queue *q, struct queue_writer *w, const struct queue_env
     }
     if (r == 0) {
         *ret_id = w->id;
+        if (s.lease_ms)
+            queue_remember(q, w);
         pthread_mutex_lock(&q->lock);
         if (s.lease_ms && q->taker.take && q->taker.owner == s.taker.owner)
             q->taker.take(q->taker.ctx, s.rows, s.shares.n);

@@ -659,6 +659,7 @@ static int enqueue(struct sending *d, size_t *ret_n)
     struct envelope out = {
         .e = {.account = d->in->client->account.id,
               .sender = t->sender,
+              .author = d->in->fields.authors_n ? d->in->fields.authors[0] : NULL,
               .utf8 = t->utf8,
               .body = t->body,
               .ret = t->ret,

@@ -145,5 +145,36 @@ def test_users_mail_is_signed(store):
         server.close()
 
 
+def test_the_authors_domain_signs_before_the_senders(store):
+    """What DMARC compares with From; each message has one signing domain."""
+    server = Server()
+    settings = (f'sending = {{ routes = ( {{ host = "127.0.0.1"; port = {server.port}; '
+                'tls = "none"; } ); };')
+    try:
+        with Eider(store, settings) as eider:
+            joe = eider.account(f'joe@{DOMAIN}')
+            for domain in ('shop.example', 'keyless.example'):
+                eider.cli('domain', 'add', domain)
+                eider.cli('alias', 'add', f'joe@{domain}', joe.login)
+            eider.cli('dkim', 'add', DOMAIN)
+            eider.cli('dkim', 'add', 'shop.example')
+            with smtplib.SMTP('127.0.0.1', eider.submit_port, timeout=60) as client:
+                client.starttls(context=client_context())
+                client.login(joe.login, joe.password)
+                for author, signer in (('Joe <joe@Shop.example>', 'shop.example'),
+                                       ('joe@keyless.example', DOMAIN), (joe.login, DOMAIN)):
+                    server.messages.clear()
+                    client.sendmail(joe.login, ['ann@elsewhere.example'],
+                                    f'From: {author}\r\nSubject: x\r\n\r\nhello\r\n')
+                    wait_for(lambda: server.messages, 60, 'the message at the other server')
+                    data = server.messages[0].data
+                    check(set(re.findall(rb'\bd=([^;]+);', data)) == {signer.encode()}, (author, data))
+                    records = {k['name']: k['record'] for k in map(json.loads, eider.cli(
+                        'dkim', 'show', '--json', signer).splitlines())}
+                    check(verify(data, records) == [True, True], data)
+    finally:
+        server.close()
+
+
 if __name__ == '__main__':
     main(globals())
