@@ -102,7 +102,8 @@ static int write_once(struct queue *q, struct queue_entry *entry, struct arena *
     struct store_change change = {.table = STORE_QUEUEENTRIES,
                                   .key = KEY_SLICE(key),
                                   .version = entry->version,
-                                  .set_head = true};
+                                  .set_head = true,
+                                  .last = entry->done};
     int64_t time = 0;
     int r = 0;
 

@@ -2,6 +2,7 @@
 #include "lib/queue/queue_impl.h"
 
 #include <time.h>
+#include <uthash.h>
 
 #include "lib/base/clock.h"
 #include "lib/base/codec.h"
@@ -14,6 +15,8 @@
 #define ID_RANDOM     12 /* bits of an id behind its microseconds */
 #define PAUSE_MS_MAX  500
 #define INSERT_ROUNDS 6
+#define RECENT_PIECE  ((size_t)64 << 10) /* a larger one is read when its turn comes */
+#define RECENT_MAX    ((size_t)16 << 20) /* octets of all that are remembered */
 
 struct queue *queue_new(struct store *store)
 {
@@ -28,10 +31,78 @@ struct queue *queue_new(struct store *store)
     return q;
 }
 
+/* --- what was submitted a moment ago -----------------------------------------------------------
+ */
+
+struct queue_recent {
+    uint64_t id;
+    struct queue_tag tag;
+    struct buf bytes;
+    UT_hash_handle hh;
+};
+
+/* Under the lock. */
+static void forget(struct queue *q, struct queue_recent *one)
+{
+    HASH_DEL(q->recent, one);
+    q->recent_bytes -= one->bytes.n;
+    buf_done(&one->bytes);
+    free(one);
+}
+
+void queue_remember(struct queue *q, const struct queue_writer *w)
+{
+    struct queue_recent *one;
+
+    if (w->pieces || w->piece.n > RECENT_PIECE)
+        return;
+    one = NEW(struct queue_recent);
+    one->id = w->id;
+    one->tag = w->tag;
+    one->bytes = buf_make(RECENT_PIECE);
+    buf_add_slice(&one->bytes, buf_slice(&w->piece));
+    pthread_mutex_lock(&q->lock);
+    while (q->recent && q->recent_bytes + one->bytes.n > RECENT_MAX)
+        forget(q, q->recent); /* the oldest */
+    HASH_ADD(hh, q->recent, id, sizeof one->id, one);
+    q->recent_bytes += one->bytes.n;
+    pthread_mutex_unlock(&q->lock);
+}
+
+void queue_forget(struct queue *q, uint64_t id)
+{
+    struct queue_recent *one;
+
+    pthread_mutex_lock(&q->lock);
+    HASH_FIND(hh, q->recent, &id, sizeof id, one);
+    if (one)
+        forget(q, one);
+    pthread_mutex_unlock(&q->lock);
+}
+
+static bool recall(struct queue_reader *rd)
+{
+    struct queue *q = rd->queue;
+    struct queue_recent *one;
+
+    pthread_mutex_lock(&q->lock);
+    HASH_FIND(hh, q->recent, &rd->id, sizeof rd->id, one);
+    if (one && queue_tag_eq(&one->tag, &rd->tag)) {
+        rd->bytes.max = QUEUE_PIECE;
+        buf_reset(&rd->bytes, QUEUE_PIECE);
+        buf_add_slice(&rd->bytes, buf_slice(&one->bytes));
+        rd->piece = 1;
+    }
+    pthread_mutex_unlock(&q->lock);
+    return rd->piece == 1;
+}
+
 void queue_free(struct queue *q)
 {
     if (!q)
         return;
+    while (q->recent)
+        forget(q, q->recent);
     dkim_free(q->dkim);
     pthread_mutex_destroy(&q->lock);
     free(q);
@@ -295,7 +366,7 @@ int queue_read(struct queue_reader *rd, uint64_t offset, size_t n, struct buf *o
     struct slice part;
     int r = 0;
 
-    if (rd->piece != number + 1)
+    if (rd->piece != number + 1 && (number || !recall(rd)))
         r = load_piece(rd, number, err);
     if (r < 0)
         return r;

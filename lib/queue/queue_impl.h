@@ -29,6 +29,9 @@ struct queue {
     int64_t heard_ms, heard_mono_ms; /* the latest store time, and clock_mono_ms() then */
     uint64_t last_id;
     struct queue_taker taker; /* take NULL: none */
+    struct queue_recent
+        *recent; /* bodies of what the taker has taken, by id; queue.c's, like ... */
+    size_t recent_bytes;
 };
 
 /* NULL: none any more; returns when no call of the old one is under way. */
@@ -66,6 +69,10 @@ struct queue_writer {
 struct store_item queue_writer_item(const struct queue_writer *w, struct arena *arena);
 /* Is it ours? For queue_insert_surely, of any of the four tables. */
 bool queue_is_ours(const struct store_item *item, struct slice head);
+
+/* Remembers the only piece of a message for those who read it next, or does not. Any thread. */
+void queue_remember(struct queue *queue, const struct queue_writer *w);
+void queue_forget(struct queue *queue, uint64_t id);
 
 /* One message's body, for those who send or show it: keeps the piece read last. Zero it first. */
 struct queue_reader {

@@ -2,9 +2,9 @@
 /* The thread that decides, and the books.
  *
  * Reading the index: rows come in the order of their times, and a new one is seldom far in the
- * past, so each look reads on from where the last one ended, less an overlap; from time to time,
- * and when there is room again for what had been dropped, all of it is read again. What is known is
- * in `ready` (ready.h), by destination.
+ * past, so each look reads on from where the last one ended, less a little; every ten seconds less
+ * what a row may come late; from time to time, and when there is room again for what had been
+ * dropped, all of it is read again. What is known is in `ready` (ready.h), by destination.
  *
  * Locks: the queue's lock may be held when ours is taken (queue_submit calls `take`), never the
  * other way round.
@@ -19,13 +19,16 @@
 #define HOUR   (60 * MINUTE)
 
 #define PAGE            5000  /* rows that are read together */
-#define OVERLAP_MS      30000 /* rows that came late: a store's timeout, and more */
+#define OVERLAP_MS      2000  /* looks at the index overlap by so much, ... */
+#define LATE_MS         30000 /* ... and for rows that came late (a store's timeout, and more) ... */
+#define LATE_EVERY_MS   10000 /* ... now and then by more */
 #define DAMAGED_MS      (10 * MINUTE)
 #define BROOM_MS        200
 #define BROOM_ROWS      256
 #define ROOM_WAIT_MIN   20
 #define ROOM_WAIT_MAX   (5 * MINUTE)
-#define TRANSPORT_SLACK 4 /* entries taken for each that is attempted, on the way there */
+#define TURN            16 /* entries of one destination that are taken at once */
+#define TRANSPORT_SLACK 4  /* entries taken for each that is attempted, on the way there */
 
 void runner_settings_default(struct runner_settings *s)
 {
@@ -101,6 +104,7 @@ void queue_item_close(struct runner *r, struct ready_item *item, const struct qu
 
 void runner_gone(struct runner *r, uint64_t id, uint64_t size)
 {
+    queue_forget(r->queue, id);
     pthread_mutex_lock(&r->lock);
     *VEC_PUSH(&r->gone) = (struct gone){id, size};
     pthread_mutex_unlock(&r->lock);
@@ -121,14 +125,6 @@ int64_t runner_deadline(const struct runner *r, const struct queue_found *f)
 }
 
 /* --- what was taken is read ------------------------------------------------------------------- */
-
-struct batch {
-    struct runner *runner;
-    struct pool_job job;
-    bool give_back;
-    size_t n;
-    struct ready_item *items[BATCH];
-};
 
 /* Its deadline was a guess, and has not come. */
 static void not_yet(struct runner *r, struct ready_item *item, int64_t deadline)
@@ -186,52 +182,78 @@ static bool look_at(struct runner *r, struct ready_item *item, const struct queu
     return false;
 }
 
-static void run_batch(struct pool_job *job)
+static void read_some(struct runner *r, const struct unread *some, size_t n)
 {
-    struct batch *b = CONTAINER_OF(job, struct batch, job);
-    struct runner *r = b->runner;
-    struct queue_found found[BATCH];
-    uint64_t ids[BATCH];
-    uint16_t numbers[BATCH];
+    struct queue_found found[FIND_MAX];
+    uint64_t ids[FIND_MAX] = {0};
+    uint16_t numbers[FIND_MAX] = {0};
     int res;
 
-    for (size_t i = 0; i < b->n; i++) {
-        ids[i] = b->items[i]->id;
-        numbers[i] = b->items[i]->number;
+    for (size_t i = 0; i < n; i++) {
+        ids[i] = some[i].item->id;
+        numbers[i] = some[i].item->number;
     }
-    res = queue_find(r->queue, ids, numbers, b->n, found, NULL);
-    for (size_t i = 0; i < b->n; i++) {
-        if (res < 0) {
-            queue_item_park(r, b->items[i], r->settings.poll_ms);
-        } else if (look_at(r, b->items[i], &found[i], b->give_back)) {
-            queue_attempt_begin(r, b->items[i], &found[i], b->give_back);
-        } else {
+    res = queue_find(r->queue, ids, numbers, n, found, NULL);
+    for (size_t i = 0; i < n; i++) {
+        if (res < 0)
+            queue_item_park(r, some[i].item, r->settings.poll_ms);
+        else if (look_at(r, some[i].item, &found[i], some[i].give_back))
+            queue_attempt_begin(r, some[i].item, &found[i], some[i].give_back);
+        else
             queue_found_done(&found[i]);
-        }
     }
-    free(b);
 }
 
-static void submit_batch(struct runner *r, struct batch **batch)
+/* Under the lock. */
+static size_t take_unread(struct runner *r, struct unread *ret)
 {
-    if (*batch)
-        pool_submit(r->pool, &TAKE(*batch)->job);
+    size_t n = MIN(r->unread.n, (size_t)FIND_MAX);
+
+    if (n)
+        memcpy(ret, r->unread.items, n * sizeof *ret);
+    r->unread.n -= n;
+    memmove(r->unread.items, r->unread.items + n, r->unread.n * sizeof *ret);
+    return n;
 }
 
-/* Under the lock: the item is TAKEN, and is the batch's. */
-static void put_in_batch(struct runner *r, struct batch **batch, struct ready_item *item,
-                         bool give_back)
+static void run_find(struct pool_job *job)
 {
-    if (!*batch) {
-        *batch = NEW(struct batch);
-        (*batch)->runner = r;
-        (*batch)->give_back = give_back;
-        (*batch)->job.run = run_batch;
+    struct find *f = CONTAINER_OF(job, struct find, job);
+    struct runner *r = f->runner;
+    struct unread some[FIND_MAX];
+    size_t n;
+
+    pthread_mutex_lock(&r->lock);
+    n = take_unread(r, some);
+    pthread_mutex_unlock(&r->lock);
+    if (n) /* the other one may have taken all */
+        read_some(r, some, n);
+    pthread_mutex_lock(&r->lock);
+    f->busy = r->unread.n > 0;
+    if (f->busy)
+        pool_submit(r->pool, &f->job);
+    pthread_mutex_unlock(&r->lock);
+}
+
+/* Under the lock: what is unread is read, unless enough is being read already. */
+static void begin_finds(struct runner *r)
+{
+    size_t covered = 0;
+
+    for (size_t i = 0; i < FINDS_MOST && covered < r->unread.n; i++) {
+        if (r->finds[i].busy)
+            continue;
+        r->finds[i].busy = true;
+        pool_submit(r->pool, &r->finds[i].job);
+        covered += FIND_MAX;
     }
-    (*batch)->items[(*batch)->n++] = item;
+}
+
+/* Under the lock: the item is TAKEN. */
+static void to_be_read(struct runner *r, struct ready_item *item, bool give_back)
+{
+    *VEC_PUSH(&r->unread) = (struct unread){item, give_back};
     r->running++;
-    if ((*batch)->n == BATCH)
-        submit_batch(r, batch);
 }
 
 /* --- choosing -------------------------------------------------------------------------------- */
@@ -239,7 +261,7 @@ static void put_in_batch(struct runner *r, struct batch **batch, struct ready_it
 /* Of the destination whose turn it is, as many as have room. Called and returns with the lock,
  * which is let go while the transport is asked; the destination stays, as it has entries that only
  * this thread takes. */
-static void dispatch_one(struct runner *r, struct ready_dest *d, struct batch **batch)
+static void dispatch_one(struct runner *r, struct ready_dest *d)
 {
     int64_t wait = 0;
     unsigned room, starting;
@@ -255,28 +277,27 @@ static void dispatch_one(struct runner *r, struct ready_dest *d, struct batch **
         ready_wait(r->ready, d, clock_mono_ms() + wait);
         return;
     }
-    room = MIN(room - starting, (unsigned)BATCH);
+    room = MIN(room - starting, (unsigned)TURN);
     while (room-- > 0 && r->running < r->settings.concurrency) {
         struct ready_item *item = ready_take(r->ready, d);
 
         if (!item)
             return;
-        put_in_batch(r, batch, item, false);
+        to_be_read(r, item, false);
     }
 }
 
 static void dispatch(struct runner *r, int64_t now_ms)
 {
-    struct batch *batch = NULL;
     struct ready_item *item;
     struct ready_dest *d;
 
     while (r->running < r->settings.concurrency && !r->draining &&
            (item = ready_take_overdue(r->ready, now_ms)))
-        put_in_batch(r, &batch, item, false);
+        to_be_read(r, item, false);
     while (r->running < r->settings.concurrency && !r->draining && (d = ready_pick(r->ready)))
-        dispatch_one(r, d, &batch);
-    submit_batch(r, &batch);
+        dispatch_one(r, d);
+    begin_finds(r);
 }
 
 /* --- reading the index ------------------------------------------------------------------------ */
@@ -336,9 +357,17 @@ static int read_rows(struct runner *r, int64_t from_ms, int64_t now_ms)
     return 0;
 }
 
+/* Where this look begins. */
+static int64_t look_from(struct runner *r, int64_t mono, bool again)
+{
+    if (again)
+        return 0;
+    return mono >= r->next_late ? r->late_from_ms : r->read_from_ms;
+}
+
 static void look_at_index(struct runner *r, int64_t mono)
 {
-    int64_t now_ms = queue_now(r->queue);
+    int64_t now_ms = queue_now(r->queue), from;
     bool again;
 
     pthread_mutex_lock(&r->lock);
@@ -349,10 +378,16 @@ static void look_at_index(struct runner *r, int64_t mono)
         atomic_fetch_add(&r->counters.rereads, 1);
         r->next_reread = mono + r->settings.reread_ms;
     }
-    if (read_rows(r, again ? 0 : r->read_from_ms, now_ms) == 0)
+    from = look_from(r, mono, again);
+    if (read_rows(r, from, now_ms) == 0) {
         r->read_from_ms = MAX(now_ms - OVERLAP_MS, (int64_t)0);
-    else if (again)
+        if (again || mono >= r->next_late) {
+            r->late_from_ms = MAX(now_ms - LATE_MS, (int64_t)0);
+            r->next_late = mono + LATE_EVERY_MS;
+        }
+    } else if (again) {
         r->next_reread = mono; /* once more from the start */
+    }
     r->next_read = clock_mono_ms() + r->settings.poll_ms;
 }
 
@@ -491,12 +526,11 @@ static void tend_attempts(struct runner *r, int64_t mono, int64_t now_ms)
 /* Under the lock: what was submitted here and is not begun goes to whoever takes it. */
 static void give_back(struct runner *r)
 {
-    struct batch *batch = NULL;
     struct ready_item *item;
 
     while ((item = ready_take_leased(r->ready)))
-        put_in_batch(r, &batch, item, true);
-    submit_batch(r, &batch);
+        to_be_read(r, item, true);
+    begin_finds(r);
 }
 
 /* --- the thread ------------------------------------------------------------------------------- */
@@ -601,6 +635,8 @@ int runner_new(const struct runner_settings *settings, struct queue *queue, stru
     r->next_sweep = clock_mono_ms() + (int64_t)(random_u64() % 60000) *
                                           MIN(r->settings.sweep_ms, (int64_t)MINUTE) / MINUTE;
     TAILQ_INIT(&r->attempts);
+    for (size_t i = 0; i < FINDS_MOST; i++)
+        r->finds[i] = (struct find){.runner = r, .job.run = run_find};
     init_locks(r);
     res = pool_new("queue", settings->workers, &r->pool, err);
     if (res == 0 && pthread_create(&r->thread, NULL, run, r) != 0)
@@ -654,6 +690,7 @@ void runner_free(struct runner *r)
     }
     pool_free(r->pool);
     ready_free(r->ready);
+    VEC_DONE(&r->unread);
     VEC_DONE(&r->old_rows);
     VEC_DONE(&r->gone);
     pthread_mutex_destroy(&r->lock);

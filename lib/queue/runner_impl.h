@@ -12,10 +12,25 @@
 #include "lib/queue/runner.h"
 #include "lib/store/keys.h"
 
-#define BATCH 16 /* entries that are read together */
+#define FIND_MAX 64 /* entries that are read together */
+#define FINDS_MOST                                                                                 \
+    2 /* such reads under way at once: what is taken meanwhile goes with the next                  \
+       */
 
 struct gone {
     uint64_t id, size;
+};
+
+/* TAKEN, and not read yet. */
+struct unread {
+    struct ready_item *item;
+    bool give_back;
+};
+
+struct find {
+    struct runner *runner;
+    struct pool_job job;
+    bool busy;
 };
 
 struct counters {
@@ -41,6 +56,8 @@ struct runner {
     unsigned running; /* entries that are TAKEN: read, attempted, recorded */
     bool woken;       /* look at the index now */
     bool draining, stopping;
+    VEC(struct unread) unread;
+    struct find finds[FINDS_MOST];
     VEC(struct key22) old_rows; /* to be deleted */
     VEC(struct gone) gone;      /* messages whose pieces are to be deleted */
     unsigned chores;            /* brooms and sweeps under way */
@@ -48,8 +65,10 @@ struct runner {
 
     pthread_t thread; /* what follows is its own */
     bool started;
-    int64_t read_from_ms; /* rows before it are known */
-    int64_t next_read, next_reread, next_renew, next_broom, next_sweep; /* clock_mono_ms() */
+    int64_t read_from_ms; /* rows before it are known, but for those that come late ... */
+    int64_t late_from_ms; /* ... which are not before this */
+    int64_t next_read, next_late, next_reread, next_renew, next_broom,
+        next_sweep; /* clock_mono_ms() */
 };
 
 /* One entry, from being read to being let go. One thread at a time: a worker, or the transport, or

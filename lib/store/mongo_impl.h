@@ -100,7 +100,7 @@ struct mongo_member {
     struct mongo_latch *latch;
 };
 
-#define MONGO_FLIGHTS 1 /* commands of one group under way at once */
+#define MONGO_FLIGHTS 2 /* commands of one group under way at once */
 
 struct mongo_flight {
     struct pool_job job;

@@ -4,9 +4,10 @@
  * One alone is a findAndModify, whose reply says whether it was done, and the new version. Where
  * callers are gathered (mongo_group.c), several go as the statements of one "update". Its reply has
  * one number for all: how many documents the guards let through. If that is all of them, all are
- * done, and one read brings the versions; a document that holds other bytes by then was changed
- * again, and has no version that could still be a guard. If it is fewer, it is not known who was
- * not: the answer to all is "unknown", and the callers, who can tell their own changes, look.
+ * done, and one read brings the versions that are still wanted; a document that holds other bytes
+ * by then was changed again, and has no version that could still be a guard. If it is fewer, it is
+ * not known who was not: the answer to all is "unknown", and the callers, who can tell their own
+ * changes, look.
  */
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
@@ -148,6 +149,8 @@ static void fail_all(struct grouped *const *all, size_t n, const struct mongo_an
 
 static void change_several(struct mongo *m, struct grouped *const *all, size_t n)
 {
+    CLEANUP_FREE struct grouped **wanted = NEW_ARRAY(struct grouped *, n);
+    size_t wanted_n = 0;
     struct mongo_answer a;
     bson_iter_t it;
     int64_t done = -1;
@@ -162,9 +165,13 @@ static void change_several(struct mongo *m, struct grouped *const *all, size_t n
                   n);
         fail_all(all, n, &a);
     } else {
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = 0; i < n; i++) {
             all[i]->time = a.time;
-        read_versions(m, all, n);
+            if (!all[i]->change->last)
+                wanted[wanted_n++] = all[i];
+        }
+        if (wanted_n)
+            read_versions(m, wanted, wanted_n);
     }
     mongo_answer_done(&a);
 }

@@ -119,6 +119,8 @@ struct store_change {
     uint64_t version; /* the guard: the version that was read */
     bool remove;      /* remove the document; else replace the values that are set: */
     bool set_head, set_body;
+    bool last; /* the caller needs no new version, which may save a round trip: *ret_version is
+                  then any */
     struct slice head, body;
 };
 

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* What the queue does without a network:
  *
- *   queue_bench [-n MESSAGES] [-d DESTINATIONS] [-b BODY] [-j THREADS] [-w WORKERS] URI
+ *   queue_bench [-n MESSAGES] [-d DESTINATIONS] [-b BODY] [-j THREADS] [-w WORKERS] [-x DEAD] URI
  *
  *   fill   messages a second into the queue, by so many threads, no runner
  *   drain  attempts a second out of it, by a runner of another process' making: each is found,
  *          leased, "sent" by a transport that takes everything at once, recorded
  *   flow   the same messages again with both at once in one process, as in `eider serve`
+ *   dead   (-x) so many messages wait for a destination that takes none; then as "flow": what the
+ *          others have of it
  *
- * The store should be empty and not in memory.
+ * Behind each stand the store's round trips for a message and what one of them took, in ms. The
+ * store should be empty and not in memory.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -23,7 +26,10 @@
 
 struct bench {
     struct queue *queue;
-    size_t messages, destinations, threads;
+    struct store *store;
+    uint64_t trips[STORE_VERBS_], trip_us[STORE_VERBS_]; /* before this phase */
+    size_t messages, destinations, threads, dead;
+    const char *to; /* for all; NULL: spread over the destinations */
     unsigned workers;
     struct buf body;
     _Atomic size_t next;
@@ -41,7 +47,10 @@ static void *submit_some(void *arg)
         uint64_t id;
         int r;
 
-        snprintf(to, sizeof to, "someone@d%zu.example", i % b->destinations);
+        if (b->to)
+            snprintf(to, sizeof to, "%s", b->to);
+        else
+            snprintf(to, sizeof to, "someone@d%zu.example", i % b->destinations);
         r = queue_writer_feed(w, buf_slice(&b->body), &err);
         if (r == 0)
             r = queue_submit(b->queue, w,
@@ -75,9 +84,9 @@ static void submit_all(struct bench *b)
 
 static unsigned room(struct transport *t, const char *destination, int64_t *ret_wait_ms)
 {
-    (void)t, (void)destination;
-    *ret_wait_ms = 1;
-    return 1000;
+    (void)t;
+    *ret_wait_ms = strcmp(destination, "dead.example") == 0 ? 60000 : 1;
+    return *ret_wait_ms > 1 ? 0 : 1000;
 }
 
 static void take_it(struct transport *t, struct transport_job *job)
@@ -119,12 +128,43 @@ static void wait_for(struct runner *r, uint64_t delivered)
         nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
 }
 
-static void say(const char *what, size_t n, int64_t began_us)
+static size_t memory_mb(void)
+{
+    FILE *f = fopen("/proc/self/statm", "r");
+    size_t all = 0, resident = 0;
+
+    if (f && fscanf(f, "%zu %zu", &all, &resident) != 2)
+        resident = 0;
+    if (f)
+        fclose(f);
+    return resident * (size_t)sysconf(_SC_PAGESIZE) >> 20;
+}
+
+static void say_trips(struct bench *b)
+{
+    printf("      ");
+    for (int v = 0; v < STORE_VERBS_; v++) {
+        const struct store_verb_counters *c = store_counters(b->store, (enum store_verb)v);
+        uint64_t n = histogram_count(&c->times), us = c->times.sum_us;
+
+        if (n > b->trips[v])
+            printf(" %s %.2f (%.1f)", store_verb_name((enum store_verb)v),
+                   (double)(n - b->trips[v]) / (double)b->messages,
+                   (double)(us - b->trip_us[v]) / (double)(n - b->trips[v]) / 1e3);
+        b->trips[v] = n;
+        b->trip_us[v] = us;
+    }
+    printf("\n");
+    fflush(stdout);
+}
+
+static void say(struct bench *b, const char *what, int64_t began_us)
 {
     double seconds = (double)(clock_mono_us() - began_us) / 1e6;
 
-    printf("%-6s %zu messages in %.1f s: %.0f a second\n", what, n, seconds, (double)n / seconds);
-    fflush(stdout);
+    printf("%-6s %zu messages in %.1f s: %.0f a second; %zu MB\n", what, b->messages, seconds,
+           (double)b->messages / seconds, memory_mb());
+    say_trips(b);
 }
 
 static void say_runner(struct runner *r)
@@ -142,18 +182,43 @@ static void run(struct bench *b)
     struct runner *r;
 
     submit_all(b);
-    say("fill", b->messages, began);
+    say(b, "fill", began);
     began = clock_mono_us();
     r = start(b);
     wait_for(r, b->messages);
-    say("drain", b->messages, began);
+    say(b, "drain", began);
     say_runner(r);
     runner_free(r);
     began = clock_mono_us();
     r = start(b);
     submit_all(b);
     wait_for(r, b->messages);
-    say("flow", b->messages, began);
+    say(b, "flow", began);
+    say_runner(r);
+    runner_free(r);
+}
+
+static void run_dead(struct bench *b)
+{
+    size_t messages = b->messages;
+    int64_t began = clock_mono_us();
+    struct runner *r;
+
+    b->messages = b->dead;
+    b->to = "someone@dead.example";
+    submit_all(b);
+    say(b, "fill", began);
+    b->messages = messages;
+    b->to = NULL;
+    began = clock_mono_us();
+    r = start(b);
+    while (runner_read_counters(r).known < MIN(b->dead, (size_t)20000))
+        nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+    say(b, "known", began);
+    began = clock_mono_us();
+    submit_all(b);
+    wait_for(r, b->messages);
+    say(b, "dead", began);
     say_runner(r);
     runner_free(r);
 }
@@ -166,7 +231,7 @@ int main(int argc, char **argv)
     struct error err = {0};
     int option;
 
-    while ((option = getopt(argc, argv, "n:d:b:j:w:")) != -1) {
+    while ((option = getopt(argc, argv, "n:d:b:j:w:x:")) != -1) {
         size_t value = optarg ? (size_t)strtoull(optarg, NULL, 10) : 0;
 
         switch (option) {
@@ -175,6 +240,9 @@ int main(int argc, char **argv)
             break;
         case 'd':
             b.destinations = value;
+            break;
+        case 'x':
+            b.dead = value;
             break;
         case 'b':
             body = value;
@@ -200,8 +268,11 @@ int main(int argc, char **argv)
     buf_add_str(&b.body, "Subject: bench\r\n\r\n");
     while (b.body.n < body)
         buf_add_byte(&b.body, b.body.n % 72 == 71 ? '\n' : (uint8_t)('a' + random_u64() % 26));
+    b.store = store;
     b.queue = queue_new(store);
     run(&b);
+    if (b.dead)
+        run_dead(&b);
     queue_free(b.queue);
     buf_done(&b.body);
     store_close(store);

@@ -124,6 +124,86 @@ static void check_no_update_is_lost(struct run *r)
     EXPECT_OK(r, drop(r->s, STORE_QUEUE, KEY_SLICE(k), &err));
 }
 
+/* Each changes a document of its own, with the version that the last change gave, while all others
+ * do so: a back end may send them together, but each has its own answer. */
+#define CHANGERS 16
+#define CHANGES  25
+
+struct changer {
+    struct store *s;
+    struct key10 key;
+    pthread_t thread;
+    bool broken;
+};
+
+/* 0: done; 1: not, and nothing is changed; -1: that must not be. *version and *head follow. */
+static int change_once(struct changer *c, uint64_t guard, uint64_t *version,
+                       uint8_t head[static 16])
+{
+    uint8_t next[16];
+    struct store_change change = {.table = STORE_QUEUEENTRIES,
+                                  .key = KEY_SLICE(c->key),
+                                  .version = guard,
+                                  .set_head = true,
+                                  .head = slice_of(next, sizeof next)};
+    uint64_t given = 0;
+    int64_t time;
+    int r;
+
+    random_bytes(next, sizeof next);
+    r = store_update(c->s, &change, &given, &time, NULL);
+    if (r != 0 && r != -ERR_UNKNOWN_OUTCOME && r != -ERR_CONFLICT)
+        return -1;
+    if (holds(c->s, STORE_QUEUEENTRIES, KEY_SLICE(c->key), slice_of(head, 16), S("")))
+        return r == 0 ? -1 : 1;
+    if (r == -ERR_CONFLICT ||
+        !holds(c->s, STORE_QUEUEENTRIES, KEY_SLICE(c->key), slice_of(next, 16), S("")))
+        return -1;
+    *version = version_of(c->s, STORE_QUEUEENTRIES, KEY_SLICE(c->key));
+    memcpy(head, next, sizeof next);
+    return r == 0 && given != *version ? -1 : 0;
+}
+
+static void *change_own(void *arg)
+{
+    struct changer *c = arg;
+    uint8_t head[16] = {0};
+    uint64_t version, old;
+
+    if (put(c->s, STORE_QUEUEENTRIES, KEY_SLICE(c->key), slice_of(head, 16), S("")) != STORE_DONE)
+        c->broken = true;
+    old = version = version_of(c->s, STORE_QUEUEENTRIES, KEY_SLICE(c->key));
+    for (int done = 0, tries = 0; done < CHANGES && !c->broken; tries++) {
+        uint64_t before = version;
+        int r = change_once(c, version, &version, head);
+
+        c->broken = r < 0 || tries > 100 * CHANGES;
+        done += r == 0;
+        if (done % 5 == 4 && old != version && change_once(c, old, &version, head) != 1)
+            c->broken = true;
+        old = before;
+    }
+    if (drop(c->s, STORE_QUEUEENTRIES, KEY_SLICE(c->key), NULL) != 0)
+        c->broken = true;
+    return NULL;
+}
+
+static void check_changes_at_once_are_told_apart(struct run *r)
+{
+    struct changer changers[CHANGERS];
+    uint64_t id = random_u64();
+
+    for (uint16_t i = 0; i < CHANGERS; i++) {
+        changers[i] = (struct changer){.s = r->s, .key = key_queue_entry(id, i)};
+        if (pthread_create(&changers[i].thread, NULL, change_own, &changers[i]) != 0)
+            abort();
+    }
+    for (size_t i = 0; i < CHANGERS; i++) {
+        pthread_join(changers[i].thread, NULL);
+        EXPECT(r, !changers[i].broken);
+    }
+}
+
 /* Writers of a log of their own read it back, while others write, delete and read theirs. */
 static void *mixed_work(void *arg)
 {
@@ -182,6 +262,11 @@ static void check_pulse_can_be_asked(struct run *r)
 /* --- the list -------------------------------------------------------------------------------- */
 
 const struct check checks_race[] = {
-    CHECK(one_winner_for_each_key), CHECK(no_update_is_lost),  CHECK(mixed_work_at_once),
-    CHECK(trips_are_counted),       CHECK(pulse_can_be_asked), {NULL, NULL},
+    CHECK(one_winner_for_each_key),
+    CHECK(no_update_is_lost),
+    CHECK(changes_at_once_are_told_apart),
+    CHECK(mixed_work_at_once),
+    CHECK(trips_are_counted),
+    CHECK(pulse_can_be_asked),
+    {NULL, NULL},
 };
