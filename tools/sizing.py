@@ -84,6 +84,16 @@ def cpu(kind, part, cell='one', mail='texts', nodes=1):
     return row(cell, nodes, kind, mail, 'cpu_ms', part)
 
 
+def line_fixed(small, large):
+    """Where a line through plain texts and mail of all sizes meets no bytes at all."""
+    return lambda found: small(found) - per_kb(small, large)(found) * found['facts']['size.texts'] / 1000
+
+
+def of_store(what):
+    """(of texts, of mail of all sizes)"""
+    return (row('one', 1, 'delivery', 'texts', 'store', what), row('mail', 1, 'delivery', 'mix', 'store', what))
+
+
 def stored(mail):
     """Bytes that stay of a message: content, and who uses its parts."""
     return fact(f'bytes.{mail}.messages', f'bytes.{mail}.blobs', f'bytes.{mail}.bloblinks')
@@ -135,29 +145,27 @@ CONSTANTS = [Constant(*c) for c in (
     ('memory_caches', 'MB', ASSUMED, 'cache.*, defaults: 256 + 256 + 64 + 64', 640),
     ('memory_connection', 'kB', MEASURED, 'in IDLE, with TLS: docs/performance.md, 5,000 of them', 19.8),
     ('memory_account', 'kB', MEASURED, 'memory: a small account, open', scaled(fact('memory.account'), 1e-3)),
-    ('memory_selected', 'bytes', MEASURED, 'memory: a message in a mailbox that is open, and was not looked at',
+    ('memory_selected', 'bytes', MEASURED, 'memory: a message in an open mailbox, not looked at',
      fact('memory.message.selected')),
     ('memory_message', 'bytes', MEASURED, 'memory: a message in a mailbox of which FETCH asked for all',
-     fact('memory.message.selected', 'memory.message')),
+     fact('memory.message')),
     ('touched', '', ASSUMED, 'of mailboxes that are open: those of which a client asked for all; others ask for what '
      'is new', 0.2),
     ('memory_front', 'kB', MEASURED, 'memory: a connection through HAProxy', scaled(fact('memory.front'), 1e-3)),
     # bytes
     ('stored_fixed', 'bytes', DERIVED, 'upkeep, mail: a line through both sizes',
-     lambda f: stored('texts')(f) - per_kb(stored('texts'), stored('mix'))(f) * f['facts']['size.texts'] / 1000),
+     line_fixed(stored('texts'), stored('mix'))),
     ('stored_kb', 'bytes/kB', DERIVED, 'upkeep, mail: random attachments, so base64 undone and hardly compressed',
      per_kb(stored('texts'), stored('mix'))),
     ('stored_index', 'bytes', MEASURED, 'upkeep: text index, segments, snapshots of a text of 6 kB',
      fact('bytes.texts.textindex', 'bytes.texts.segments', 'bytes.texts.snapshots')),
     ('stored_log', 'bytes', MEASURED, 'one: records, until they are trimmed', fact('bytes.texts.log')),
     ('disk_share', '', ASSUMED, 'of a disk that may be full', 0.7),
-    ('written_fixed', 'bytes', DERIVED, 'one: journal, oplog, data; a line through both sizes, one member',
-     lambda f: row('one', 1, 'delivery', 'texts', 'store', 'written')(f) - per_kb(
-         row('one', 1, 'delivery', 'texts', 'store', 'written'),
-         row('mail', 1, 'delivery', 'mix', 'store', 'written'))(f) * f['facts']['size.texts'] / 1000),
-    ('written_kb', 'bytes/kB', DERIVED, 'mail less one',
-     per_kb(row('one', 1, 'delivery', 'texts', 'store', 'written'),
-            row('mail', 1, 'delivery', 'mix', 'store', 'written'))),
+    ('written_fixed', 'bytes', DERIVED, 'one, mail: journal, oplog, data, one member; a line through both sizes',
+     line_fixed(*of_store('written'))),
+    ('written_kb', 'bytes/kB', DERIVED, 'the same', per_kb(*of_store('written'))),
+    ('oplog_fixed', 'bytes', DERIVED, 'one, mail: the oplog', line_fixed(*of_store('oplog'))),
+    ('oplog_kb', 'bytes/kB', DERIVED, 'the same', per_kb(*of_store('oplog'))),
     ('flushes', '', MEASURED, 'one: flushes of the journal a delivery',
      row('one', 1, 'delivery', 'texts', 'store', 'flushes')),
     ('flushes_alone', '', MEASURED, 'alone: the same', row('alone', 1, 'delivery', 'texts', 'store', 'flushes')),
@@ -299,8 +307,10 @@ def size(load, c):
         'secondaries_cores': secondary if members > 1 else 0,
         'mongos_cores': messages(r, c) * c['mongos'] / 1000 if sharded else 0,
         'stored_tb': stored_bytes(load, c) / 1e12, 'disk_tb': stored_bytes(load, c) * members / c['disk_share'] / 1e12,
+        'oplog_gb': load.users * (load.received + load.sent) / n_shards *
+        (c['oplog_fixed'] + c['oplog_kb'] * load.size) / 1e9,
         'member_writes': writes, 'member_reads': reads, 'member_written_mb': written / 1e6,
-        'replicated_mbit': (members - 1) * messages(r, c) * (c['stored_fixed'] + c['stored_kb'] * load.size) * 8 / 1e6,
+        'replicated_mbit': (members - 1) * messages(r, c) * (c['oplog_fixed'] + c['oplog_kb'] * load.size) * 8 / 1e6,
         'mail_in_mbit': (r['deliveries_peak'] + r['submissions_peak']) * kb * 8 / 1e6,
         'mail_out_mbit': (r['sessions_peak'] + r['submissions_peak']) * kb * 8 / 1e6,
         'redis_mbit': commits / cells * 16 * n_nodes / cells * 8 / 1e6,
@@ -327,6 +337,7 @@ NAMES = [
     ('mongos_cores', 'cores of mongos', '{:,.2f}'),
     ('shards', 'shards', '{:,.0f}'), ('members', 'members of MongoDB', '{:,.0f}'),
     ('stored_tb', 'TB of mail, one copy', '{:,.2f}'), ('disk_tb', 'TB of disks', '{:,.2f}'),
+    ('oplog_gb', 'GB of oplog a day, each shard', '{:,.1f}'),
     ('member_writes', 'writes/s of a primary', '{:,.0f}'), ('member_reads', 'reads/s of a primary\'s disk', '{:,.0f}'),
     ('member_written_mb', 'MB/s written by a member', '{:,.2f}'),
     ('mail_in_mbit', 'Mbit/s of mail in', '{:,.1f}'), ('mail_out_mbit', 'Mbit/s of mail out', '{:,.1f}'),
@@ -336,7 +347,7 @@ NAMES = [
     ('hint_ms', 'ms until all of a cell have heard', '{:,.2f}'),
     ('fronts', 'HAProxy machines', '{:,.0f}'), ('front_cores', 'cores that HAProxy keeps busy', '{:,.2f}'),
     ('front_ram', 'GB of memory on each', '{:,.1f}'),
-    ('sweep_days', 'days between two sweeps of an account', '{:,.2f}'),
+    ('sweep_days', 'days between two sweeps of an account, at best', '{:,.2f}'),
 ]
 
 
@@ -427,14 +438,15 @@ def store_table(found):
 def facts_table(found):
     lines = ['| | |', '| --- | --- |']
     lines += [f'| `{name}` | {value:,.4g} |' if abs(value) < 1000 else f'| `{name}` | {value:,.0f} |'
-              for name, value in found['facts'].items()]
+              for name, value in sorted(found['facts'].items())]
     return '\n'.join(lines) + '\n'
 
 
 def about_line(found):
     about = found['about']
     lines = [f'{about["cores"]} cores ({about["cpu"]}), Linux {about["kernel"]}. Load of the machine, by others too, '
-             'before and after each cell:\n', '| cell | date | rounds | seconds each | load |', '| --- | --- | --- | --- | --- |']
+             'before and after each cell:\n',
+             '| cell | date | rounds | seconds each | load |', '| --- | --- | --- | --- | --- |']
     lines += [f'| {cell} | {a["date"]} | {a["rounds"]} | {a["seconds"]:g} | {a["load"][0]:.1f}, {a["load"][1]:.1f} |'
               for cell, a in about['cells'].items()]
     return '\n'.join(lines) + '\n'

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: MPL-2.0
 """What one node, one mongod and one core cost per message, for docs/capacity.md.
 
-    scale.py BUILD [--nodes 1,2,3] [--seconds S] [--rounds N] [--only CELL,...] [--json FILE]
+    scale.py [BUILD] [--nodes 1,2,3] [--seconds S] [--rounds N] [--only CELL,...] [--json FILE]
     scale.py --show FILE        the tables again
 
-BUILD is a build folder made with --buildtype=release (tools/bench scale does that). All runs on this
+BUILD is a build folder made with --buildtype=release (tools/bench scale does that; build/release). All runs on this
 machine: Eiders behind HAProxy (PROXY protocol, in turn) on one Redis and MongoDB; the load comes from here
 too. So three nodes on two cores are no faster than one: what counts is the processor time of each
 program for each message, read from /proc, and that it does not grow with the nodes. Cells:
@@ -56,7 +56,7 @@ CELLS = ('one', 'alone', 'set', 'pinned', 'mail', 'upkeep', 'logins', 'memory', 
 # own); a prime, so that what happens in each fifth session happens to all.
 USERS, FEW_USERS, MAKERS = 499, 37, 8
 DOMAIN, PASSWORD = 'bench.example', 'secret'
-UPKEEP, COSTLY, LARGE = 280, 60, 20000   # messages for each of the few; logins; messages in a large mailbox
+UPKEEP, COSTLY, LARGE = 280, 60, 2600    # messages for each of the few; logins; messages in a large mailbox
 MORE, LOOK_SECONDS = 2000, 2             # idle connections; mail.poll_interval while they are
 UNREAD = 4                               # messages for each account that sessions have ahead, at least
 # An MTA's connections, and clients at once, for each node: each gathers its own deliveries into commits, and a
@@ -82,7 +82,7 @@ CORES = sorted(os.sched_getaffinity(0))
 
 def parse():
     p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    p.add_argument('build', nargs='?')
+    p.add_argument('build', nargs='?', default=BENCH.parent.parent / 'build' / 'release')
     p.add_argument('--nodes', default='1,2,3')
     p.add_argument('--seconds', type=float, default=4, help='of each measurement')
     p.add_argument('--rounds', type=int, default=2)
@@ -236,7 +236,7 @@ class World:
             move(pid, cpus.get('mongod', CORES))
         move(self.redis.process.pid, cpus.get('redis', CORES))
 
-    def start(self, count, cost=False, settings=''):
+    def start(self, count, cost=False, settings='', users=True):
         node_class = make_node_class()
         node_class.cost = cost
         settings += f'bus = "redis://127.0.0.1:{self.redis.port}"; limits = {{ user_connections = 100000; }};'
@@ -248,7 +248,7 @@ class World:
             self.haproxy = nodes.Haproxy([[getattr(n, f'proxied_{name}_port') for n in self.nodes]
                                           for name, _, _ in nodes.SERVICES])
         self.imap_port, _, self.lmtp_port = self.haproxy.ports[:3]
-        if not self.made:
+        if users and not self.made:
             make_users(self.nodes[0])
             self.made = True
 
@@ -318,9 +318,12 @@ def make_users(node, name='user', count=USERS):
     """Several at a time: each is some writes, one after the other."""
     node.cli('domain', 'add', DOMAIN, status=None)
     lines = [f'{name}{i}@{DOMAIN}\t{{PLAIN}}{PASSWORD}\n' for i in range(1, count + 1)]
-    pieces = [''.join(lines[k:k + 8]) for k in range(0, count, 8)]
+    words = [str(harness.BIN / 'eider'), 'account', 'add', '--file', '-', '-c', node.config]
+
+    def make(k):
+        subprocess.run(words, input=''.join(lines[k::MAKERS]).encode(), stdout=subprocess.DEVNULL, check=True)
     with concurrent.futures.ThreadPoolExecutor(MAKERS) as makers:
-        list(makers.map(lambda piece: node.cli('account', 'add', '--file', '-', stdin=piece), pieces))
+        list(makers.map(make, range(MAKERS)))
 
 
 # ---- measuring ----
@@ -381,10 +384,14 @@ def deliver(world, mail, seconds=None, users=USERS, messages=10000000, connectio
     return result, result['messages']
 
 
-def sessions(world, seconds=None):
-    """As long as there are messages that no session has read; some there are."""
+def stock(world):
+    """Something for sessions to read."""
     if world.each - world.first_uid < UNREAD:
         deliver(world, 'texts', seconds=300, messages=UNREAD * USERS)
+
+
+def sessions(world, seconds=None):
+    """As long as there are messages that no session has read."""
     words = [w for c in SESSION for w in ('--command', c)] + [w for c in SELDOM for w in ('--sometimes', c)]
     result = load(world, 'imap_load', '--port', world.imap_port, '--user', f'user%u@{DOMAIN}', '--password', PASSWORD,
                   '--sessions', '--users', USERS, '--clients', CONNECTIONS * len(world.nodes), '--seconds',
@@ -406,7 +413,9 @@ def both(world, note, **names):
     deliver(world, 'texts', seconds=1)
     note(kind='delivery', mail='texts', **names, **measure(world, lambda: deliver(world, 'texts')))
     log_in(world)
+    stock(world)
     sessions(world, seconds=1)
+    stock(world)
     note(kind='session', mail='texts', **names, **measure(world, lambda: sessions(world)))
 
 
@@ -518,7 +527,7 @@ class Run:
 
     def logins(self):
         """Each account once: no login is remembered yet."""
-        with self.nodes_up(cost=True) as world:
+        with self.nodes_up(cost=True, users=False) as world:
             def run():
                 result = load(world, 'imap_load', '--port', world.imap_port, '--user', f'cost%u@{DOMAIN}', '--password',
                               PASSWORD, '--sessions', '--users', COSTLY, '--clients', 2, '--seconds', 60, '--count',
@@ -539,7 +548,7 @@ class Run:
         self.fact('tls.cpu_ms', 1000 * (cpu_of(node.process.pid) - before) / count)
 
     def memory(self):
-        """Of connections in IDLE, each to an account of its own, and of what their accounts hold."""
+        """Of connections in IDLE, and of the accounts that they are on (as the node reckons it)."""
         with self.nodes_up(settings=f'mail = {{ poll_interval = "{LOOK_SECONDS}s"; }};') as world:
             node = world.nodes[0]
             self.fact('memory.node', memory_of(node.process.pid))
@@ -548,23 +557,19 @@ class Run:
             node.restart()
             log_in(world)
             pid, front = node.process.pid, world.haproxy.process.pid
-            warm = [idle(world, 1) for _ in range(20)]
+            counters = node.metrics()
+            self.fact('memory.account', counters['eider_replicas_idle_bytes'] / counters['eider_replicas_idle'])
             rest = rest_of(world)
             for part, cores in rest.items():
                 self.fact(f'idle.{part}', cores)
-            before = memory_of(pid)
-            mine = [idle(world, i) for i in range(2, USERS + 1)]
-            time.sleep(1)
-            own = (memory_of(pid) - before) / len(mine)
+            mine = [idle(world, i) for i in range(1, USERS + 1)]
             self.looks(rest, rest_of(world))
             before, before_front = memory_of(pid), memory_of(front)
             more = [idle(world, i % USERS + 1) for i in range(MORE)]
             time.sleep(1)
-            shared = (memory_of(pid) - before) / MORE
+            self.fact('memory.connection', (memory_of(pid) - before) / MORE)
             self.fact('memory.front', (memory_of(front) - before_front) / MORE)
-            self.fact('memory.connection', shared)
-            self.fact('memory.account', own - shared)
-            for s in warm + mine + more:
+            for s in mine + more:
                 s.close()
             self.memory_of_messages(world)
 
@@ -575,20 +580,20 @@ class Run:
         self.fact('look.store_ms', 1000 * max(0, busy['primary'] - rest['primary']) / each)
 
     def memory_of_messages(self, world):
-        """Of a large mailbox that someone has open."""
+        """Of large mailboxes that someone has open: eight more of them, when each thread has its heap from opening others.
+        All but a few messages are in segments."""
         node = world.nodes[0]
-        load(world, 'imap_load', '--port', world.imap_port, '--user', f'user1@{DOMAIN}', '--password', PASSWORD,
-             '--append', 'INBOX', '--dir', MAIL / 'short', '--batch', 50, '--count', LARGE, '--clients', 4)
+        load(world, 'imap_load', '--port', world.imap_port, '--user', f'user%u@{DOMAIN}', '--password', PASSWORD,
+             '--append', 'INBOX', '--dir', MAIL / 'short', '--batch', 10, '--count', 16 * LARGE, '--clients', 16)
         await_quiet(world)
-        node.restart()
-        warm = idle(world, 2)
         for name, command in (('memory.message.selected', None), ('memory.message', b'UID FETCH 1:* (FLAGS)')):
+            node.restart()
+            some = [idle(world, i % 8 + 1, command) for i in range(200)]
             before = memory_of(node.process.pid)
-            one = idle(world, 1, command)
-            self.fact(name, (memory_of(node.process.pid) - before) / LARGE)
-            one.close()
-            time.sleep(1)
-        warm.close()
+            some += [idle(world, i, command) for i in range(9, 17)]
+            self.fact(name, max(0, memory_of(node.process.pid) - before) / (8 * LARGE))
+            for s in some:
+                s.close()
 
     def sqlite(self):
         with contextlib.closing(Embedded()) as world:
