@@ -72,6 +72,27 @@ def test_what_is_there(store):
         pop.quit()
 
 
+def test_one_after_the_other(store):
+    """What is read ahead is what was asked for, whatever is deleted, skipped or large on the way."""
+    messages = [b'Subject: %d\r\n\r\n' % i + b'.%d\r\n' % i * (30000 if i % 50 == 49 else i) for i in range(150)]
+    with Eider(store) as eider:
+        anna = eider.account('anna@example.org')
+        fill(eider, anna, messages)
+        eider.restart()
+        pop = connect(eider, anna)
+        for i, message in enumerate(messages, 1):
+            if i % 7:
+                check(pop.retr(i)[1] == as_sent(message), f'RETR {i}')
+                pop.dele(i)
+            elif i % 2:
+                pop.dele(i)
+        pop.rset()
+        pop.sock.sendall(b''.join(b'RETR %d\r\n' % i for i in range(1, 151)))  # RFC 2449 PIPELINING
+        for i, message in enumerate(messages, 1):
+            check(pop._getlongresp()[1] == as_sent(message), f'RETR {i} among many')
+        pop.quit()
+
+
 def test_I30_frozen_and_deleted_at_quit_only(store):
     with Eider(store) as eider:
         anna = eider.account('anna@example.org')
