@@ -53,6 +53,9 @@ def test_each_cost_is_added_once():
     equal(size(logins=2, tls_node=1000.0)[0]['nodes_cores'], 2)
     equal(size(connections=1, look_node=1000.0)[0]['nodes_cores'], DAY / 20)
     equal(size(sent=1, delivery_node=1000.0, submission=3)[0]['nodes_cores'], 4)
+    # all of it in the busiest second
+    for name in ('delivery_node', 'session_node', 'login_node'):
+        equal(size(peak=3, logins=1, **{name: 1000.0})[0]['nodes_cores'], 3)
 
 
 def test_the_store_pays_too():
@@ -106,6 +109,8 @@ def test_many_shards_do_not_share_commits():
 def test_a_flush_serves_all_that_wait():
     equal(size(flushes=0.5)[0]['member_writes'], 0.5)
     equal(size(ONE, users=DAY * 10000.0, flushes=0.5)[0]['member_writes'], 1000)
+    need, _ = size(retention=100, size=1000, stored_kb=1000.0, flushes=0.1, flushes_alone=2.0)
+    equal(need['member_writes'], 2.0 / need['shards'])
     equal(size(written_fixed=128e3)[0]['member_writes'], 1)
 
 
@@ -115,6 +120,8 @@ def test_cells_are_as_large_as_redis_tells_in_time():
     need, _ = size(delivery_node=260000.0)
     equal(need['hint_ms'], 99 * 99 * 2 / 1000)
     equal(need['redis_mbit'], 16 * 99 * 8 / 1e6)
+    need, _ = size(delivery_node=270000.0)
+    equal(need['redis_mbit'], 16 * 102 * 8 / 1e6 / 4)           # half of the hints, to half of the nodes
     need, _ = size(retention=100, size=100000, stored_kb=1000.0)
     assert (need['shards'], need['cells']) == (432, 5)
 
