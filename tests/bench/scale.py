@@ -12,7 +12,7 @@ program for each message, read from /proc, and that it does not grow with the no
 
     one       1, 2, 3 nodes on one mongod: deliveries of plain texts, then sessions
     alone     deliveries over one connection, so that none shares a commit with another
-    set       the same as one on a replica set of three (etc/cluster's settings)
+    set       the same as one on a replica set of three
     pinned    one node on a core of its own, mongod, Redis, HAProxy and the load on another; then
               Eider, mongod and Redis together on one core, HAProxy and the load on another
     mail      deliveries of mail of all sizes: what a kilobyte costs
@@ -144,6 +144,13 @@ class Mongods:
         self.folder = tempfile.mkdtemp(prefix='eider-scale-')
         self.ports = harness.free_ports(members)
         self.processes = []
+        try:
+            self.start(mongod)
+        except BaseException:
+            self.stop()
+            raise
+
+    def start(self, mongod):
         for port in self.ports:
             os.mkdir(f'{self.folder}/{port}')
             self.processes.append(subprocess.Popen(
