@@ -609,9 +609,9 @@ class Run:
 
 
 def await_quiet(world):
-    """Until what nodes do in the background is done: three seconds in which nothing came into the store."""
+    """Until what nodes do in the background is done: five seconds in which nothing came into the store."""
     end, same, before = time.monotonic() + 60, 0, None
-    while time.monotonic() < end and same < 6:
+    while time.monotonic() < end and same < 10:
         time.sleep(0.5)
         now = world.mongods.command({'dbStats': 1, '$db': world.database})['objects']
         same = same + 1 if now == before else 0
@@ -666,11 +666,13 @@ def begin():
 def take_cell(found, run, cell):
     """Measures one, and writes how far it all has come, should the next one fail."""
     run.rows, run.facts = [], {}
+    for name in found['about']['cells'].get(cell, {}).get('facts', ()):
+        found['facts'].pop(name, None)
     load_before = os.getloadavg()[0]
     getattr(run, cell)()
     found['about']['cells'][cell] = {
         'date': datetime.date.today().isoformat(), 'load': [load_before, os.getloadavg()[0]],
-        'seconds': OPTIONS.seconds, 'rounds': OPTIONS.rounds}
+        'seconds': OPTIONS.seconds, 'rounds': OPTIONS.rounds, 'facts': list(run.facts)}
     found['rows'] = [r for r in found['rows'] if r['by'] != cell] + [{**r, 'by': cell} for r in run.rows]
     found['facts'].update(run.facts)
     if OPTIONS.json:
