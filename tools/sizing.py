@@ -157,7 +157,7 @@ CONSTANTS = [Constant(*c) for c in (
      line_fixed(stored('texts'), stored('mix'))),
     ('stored_kb', 'bytes/kB', DERIVED, 'upkeep, mail: random attachments, so base64 undone and hardly compressed',
      per_kb(stored('texts'), stored('mix'))),
-    ('stored_index', 'bytes', DERIVED, 'upkeep: segments, snapshots; docs/search.md: a text index of 9.4 % of the texts',
+    ('stored_index', 'bytes', DERIVED, 'upkeep: segments, snapshots; docs/search.md: an index of 9.4 % of the texts',
      lambda f: fact('bytes.texts.segments', 'bytes.texts.snapshots')(f) + 0.094 * f['facts']['size.texts']),
     ('stored_log', 'bytes', MEASURED, 'one: records, until they are trimmed', fact('bytes.texts.log')),
     ('disk_share', '', ASSUMED, 'of a disk that may be full', 0.7),

@@ -587,8 +587,8 @@ class Run:
         self.fact('look.store_ms', 1000 * max(0, busy['primary'] - rest['primary']) / each)
 
     def memory_of_messages(self, world):
-        """Of large mailboxes that someone has open: eight more of them, when each thread has its heap from opening others.
-        All but a few messages are in segments."""
+        """Of large mailboxes that someone has open: eight more of them, when each thread has its heap from opening
+        others. All but a few messages are in segments."""
         node = world.nodes[0]
         load(world, 'imap_load', '--port', world.imap_port, '--user', f'user%u@{DOMAIN}', '--password', PASSWORD,
              '--append', 'INBOX', '--dir', MAIL / 'short', '--batch', 10, '--count', 16 * LARGE, '--clients', 16)
