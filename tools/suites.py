@@ -279,7 +279,7 @@ def cluster(tally):
         waits = '--few-waits' if seed == seeds[0] else '--no-waits'
         result = run([*as_root, 'env', f'EIDER_BIN={folder / "daemons"}', 'python3',
                       str(ROOT / 'tests' / 'cluster' / 'test_faults.py'), '--seed', seed, '--seconds', str(seconds),
-                      '--horizon', '15', waits], 1500)
+                      waits], 1500)
         tally.add(f'cluster test_faults --seed {seed}', *result)
 
 

@@ -75,6 +75,9 @@ class Driver:
         self.stopping.set()
         for thread in self.threads:
             thread.join(120)
+        for name in list(self.armed):  # nobody dies any more
+            self.armed.pop(name)
+            self.cluster.kill(name)
         if self.failure:
             raise self.failure
 

@@ -24,7 +24,7 @@ NAMES = {  # and the faults that bring it to light
     'txid_unchecked': 'set',     # a taken place counts as ours: another's record is there
     'one_member_enough': 'set',  # acknowledged before a majority has it: rolled back
     'local_reads': 'set',        # what is rolled back later is shown
-    'earlier_forgotten': 'all',  # deliveries of before are forgotten: a retry is stored twice
+    'earlier_forgotten': 'all',  # what has vanished is forgotten: who comes back is not told
 }
 
 

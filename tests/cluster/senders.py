@@ -40,19 +40,20 @@ class Sender(Client):
         try:
             with smtplib.SMTP(self.host, 587, local_hostname='client', timeout=TIMEOUT) as smtp:
                 smtp.login(self.account.login, self.account.password)
-                code = self.send(smtp, token, addresses)
-                # what was refused for now is not queued (I23); mail to people here may have reached some
-                result = 'ok' if code == 250 else 'failed' if code >= (500 if op == 'deliver' else 400) else 'unknown'
+                code, said = self.send(smtp, token, addresses)
+                # what was refused for now is not queued (I23) unless it says so; mail to people here may have reached some
+                definite = code >= 500 or (op == 'send' and b'not known' not in said)
+                result = 'ok' if code == 250 else 'failed' if definite else 'unknown'
         except TROUBLE:
             pass
         self.note(began, op, result, token=token, **what)
         return result != 'unknown'
 
     def send(self, smtp, token, to):
-        for code, _ in (smtp.mail(self.account.login), *(smtp.rcpt(address) for address in to)):
+        for code, said in (smtp.mail(self.account.login), *(smtp.rcpt(address) for address in to)):
             if code != 250:
-                return code
-        return smtp.data(make_message(token))[0]
+                return code, said
+        return smtp.data(make_message(token))
 
 
 class Sink:

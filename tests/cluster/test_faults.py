@@ -15,6 +15,7 @@ import os
 import pathlib
 import random
 import shutil
+import signal
 import ssl
 import subprocess
 import sys
@@ -29,7 +30,7 @@ import housekeeping
 import senders
 import waits
 from clients import BOXES, COPIES, ROW, TROUBLE, Mta, Popper, Reader, parse_messages
-from clusters import Cluster, await_that
+from clusters import Cluster, Trouble, await_that
 from driver import Driver, end_of_trouble
 from history import History, load
 from tenants import Account, Tenant
@@ -40,7 +41,7 @@ PASSWORD = 'Correct-Horse-7'
 SETTINGS = '''
 auth = { plaintext_without_tls = true; argon2_memory = "1M"; argon2_passes = 1; scram_iterations = 4096;
          scram_sha1_iterations = 0; failure_delay = 0; };
-mail = { poll_interval = "2s"; snapshot_after = 32; index_after = 64; horizon = "HORIZONs"; undelete_window = "3s";
+mail = { poll_interval = "2s"; snapshot_after = 16; index_after = 64; horizon = "HORIZONs"; undelete_window = "3s";
          sweep_interval = "200ms"; expire = "25s"; };
 pop3 = { mark_seen = false; };
 submission = { account_messages = 0; account_recipients = 0; address_messages = 0; address_recipients = 0; };
@@ -50,6 +51,7 @@ sending = { routes = ( { domain = "far.example"; host = "10.0.0.254"; port = 252
             connect_timeout = "2s"; timeout = "5s"; local_networks = [ "198.18.0.0/15" ]; };
 shutdown = { drain = "2s"; };
 '''
+MORE_WORK = 180  # seconds that clients go on, at most, when the faults are over
 # Who has mail, and for how many seconds it stays: (login, age of the account, of its mailboxes, what then counts).
 # Of the domains, example.org has "never", brief.example an age of its own, and server.example that of the servers.
 PEOPLE = (('anna@example.org', None, {}, {}), ('bert@example.org', None, {}, {}), ('shared@example.org', None, {}, {}),
@@ -108,6 +110,15 @@ def cli(cluster, *words, stdin=''):
     return done.stdout.decode()
 
 
+def made(cluster, login):
+    """An account; with these horizons a machine that stands still for seconds may refuse it."""
+    try:
+        cli(cluster, 'account', 'add', login, '--password-stdin', stdin=PASSWORD + '\n')
+        return True
+    except AssertionError as refusal:
+        return 'is taken' in str(refusal)
+
+
 def make_accounts(cluster):
     """[Account], in the order of PEOPLE."""
     for domain, age in (('example.org', 'never'), ('brief.example', '18s'), ('server.example', None)):
@@ -116,7 +127,7 @@ def make_accounts(cluster):
             cli(cluster, 'expire', 'set', domain, age)
     accounts = [Account(login, PASSWORD) for login, *_ in PEOPLE]
     for account, (login, age, boxes, _) in zip(accounts, PEOPLE, strict=True):
-        cli(cluster, 'account', 'add', login, '--password-stdin', stdin=PASSWORD + '\n')
+        await_that(lambda who=login: made(cluster, who), 60, f'{login} is made')
         account.id = json.loads(cli(cluster, 'account', 'show', login, '--json'))['id']
         with imaplib.IMAP4(cluster.front, timeout=30) as imap:
             imap.login(login, PASSWORD)
@@ -210,8 +221,9 @@ def look_once(cluster, account, history, view):
         return False
 
 
-def under_fire(cluster, clients, driver, options):
-    """Clients at work and faults, for the time that was asked for."""
+def under_fire(cluster, clients, driver, scraper, options):
+    """Clients at work and faults, for the time that was asked for; the clients go on until every kind of
+    housekeeping has happened, which on a slow machine takes longer."""
     for client in clients:
         client.start()
     driver.start()
@@ -220,12 +232,17 @@ def under_fire(cluster, clients, driver, options):
         while driver.count < options.faults and not driver.failure and time.monotonic() < began + options.seconds:
             time.sleep(0.2)
             tell_progress(driver, began)
+        driver.end()
+        seconds = time.monotonic() - began
+        end_of_trouble(cluster)
+        end = time.monotonic() + MORE_WORK
+        while not options.no_housekeeping and not all(scraper.total.values()) and time.monotonic() < end:
+            time.sleep(0.5)
     finally:
         driver.stopping.set()
         for client in clients:
             client.stopping.set()
         driver.end()
-        seconds = time.monotonic() - began
         end_of_trouble(cluster)
         for client in clients:
             client.join(90)
@@ -265,19 +282,22 @@ def prove(cluster, accounts, options):
     scraper.start()
     clients = crowd(cluster, accounts, history, options.seed)
     driver = Driver(cluster, history, options.seed, options.only)
+    seconds, gone, trouble = 0, [], []
     try:
-        seconds = under_fire(cluster, clients, driver, options)
+        seconds = under_fire(cluster, clients, driver, scraper, options)
         gone = [account for client in clients if isinstance(client, Tenant) for account in client.gone]
         gone += delete_leftovers(cluster)
         if not options.no_housekeeping:
             housekeeping.check(cluster, gone, [a.id for a in accounts], lambda *words: cli(cluster, *words),
                                options.horizon)
         last_look(cluster, accounts, history)
-        done = scraper.end()
+    except (AssertionError, Trouble) as failure:
+        trouble = [str(failure)]
     finally:
+        done = scraper.end()
         history.close()
         sink.close()
-    violations = checker.Checker(load(options.keep)).check()
+    violations = trouble + checker.Checker(load(options.keep)).check()
     logs, attempts = senders.check_logs([cluster.parts[f'eider{i}'].folder / f'eider{i}.out' for i in (1, 2, 3)])
     tell(history, driver, seconds, done, gone, attempts, options)
     if not options.no_housekeeping:
@@ -320,6 +340,7 @@ def main():
     p.add_argument('--only', choices=('all', 'set'), default='all', help='set: only faults of MongoDB')
     p.add_argument('--dir')
     options = p.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit('told to end'))  # the cluster is taken down first
     if options.seconds is None:
         options.seconds = 30 if options.faults is None else 10 ** 9
     options.faults = options.faults or 10 ** 9
