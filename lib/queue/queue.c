@@ -306,13 +306,13 @@ static int store_piece(struct queue_writer *w, struct error *err)
 {
     CLEANUP(arena_done) struct arena arena = {0};
     struct store_item item = queue_writer_item(w, &arena);
-    int64_t time = 0;
+    int64_t before = queue_now(w->queue), time = 0;
     int r = queue_insert_surely(w->queue, &item, 1, queue_is_ours, &time, err);
 
     if (r < 0)
         return r == -ERR_EXISTS ? error_set(err, ERR_UNAVAILABLE, "a queue id is taken") : r;
     if (!w->first_ms)
-        w->first_ms = time;
+        w->first_ms = MIN(before, time);
     w->pieces++;
     buf_reset(&w->piece, QUEUE_PIECE);
     return 0;

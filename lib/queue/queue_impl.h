@@ -62,7 +62,7 @@ struct queue_writer {
     struct buf piece;           /* not stored yet */
     uint32_t pieces;            /* stored */
     uint64_t size;              /* octets fed */
-    int64_t first_ms;           /* store time when the first piece was stored; 0: none is */
+    int64_t first_ms;           /* store time before the first piece was stored; 0: none is */
     struct dkim_signer *signer; /* has seen what was fed */
 };
 /* The item of the piece that is not stored yet. */

@@ -39,7 +39,8 @@ struct submission {
     int64_t lease_ms; /* of the taker; 0: nobody takes it */
     struct queue_taker taker;
     VEC(struct store_item) items; /* the last one is the envelope */
-    int64_t first_ms;             /* store time when the first of it was stored */
+    int64_t first_ms;             /* store time before the first of it was stored: a lost reply may
+                                     have come long before the one that was heard */
 };
 
 /* --- what is to be stored --------------------------------------------------------------------- */
@@ -299,14 +300,14 @@ static int commit_at_once(struct submission *s, struct error *err)
 static int commit_in_order(struct submission *s, struct error *err)
 {
     struct store_item *envelope = &s->items.items[s->items.n - 1];
-    int64_t time = 0;
+    int64_t before = queue_now(s->queue), time = 0;
     int r =
         queue_insert_surely(s->queue, s->items.items, s->items.n - 1, queue_is_ours, &time, err);
 
     if (r < 0)
         return r == -ERR_EXISTS ? error_set(err, ERR_UNAVAILABLE, "a queue id is taken") : r;
     if (!s->first_ms)
-        s->first_ms = time;
+        s->first_ms = MIN(before, time);
     if (!in_time(s, time))
         return error_set(err, ERR_UNAVAILABLE, "the message took too long to come");
     r = store_insert(s->queue->store, envelope, 1, &time, err);

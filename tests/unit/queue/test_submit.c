@@ -209,6 +209,41 @@ Test(submit, I29_whatever_becomes_of_each_call_the_answer_is_true)
                 }
 }
 
+struct sleeper {
+    struct world w;
+    bool lost;
+};
+
+/* The first insert is done and its reply lost; then 13 hours pass. */
+static enum fault lose_and_sleep(void *ctx, const char *verb, enum store_table table)
+{
+    struct sleeper *s = ctx;
+
+    if (!s->lost) {
+        s->lost = strcmp(verb, "insert") == 0;
+        return s->lost ? FAULT_REPLY_LOST : FAULT_NONE;
+    }
+    store_faulty_set(s->w.store, &(struct fault_plan){0});
+    store_faulty_advance(s->w.store, (int64_t)13 * 3600 * 1000);
+    return FAULT_NONE;
+}
+
+Test(submit, I29_what_was_stored_long_before_it_was_known_to_be_is_not_relied_upon)
+{
+    static const char *const to[] = {"a@a.example"};
+    struct sleeper s = {.lost = false};
+    struct error err = {0};
+    uint64_t id;
+
+    world_open(&s.w, "memory:?atomic=0");
+    cr_assert_gt(queue_now(s.w.queue), 0); /* store time is known */
+    store_faulty_set(s.w.store, &(struct fault_plan){.hook = lose_and_sleep, .ctx = &s});
+    cr_assert_eq(submit(&s.w, S("short"), to, 1, &id, &err), -ERR_UNAVAILABLE);
+    cr_assert(s.lost);
+    cr_assert_eq(count(&s.w, STORE_QUEUE), 0);
+    world_close(&s.w);
+}
+
 Test(submit, a_submission_that_took_too_long_is_not_said_to_be_queued)
 {
     static const char *const to[] = {"a@a.example"};
