@@ -31,8 +31,8 @@ NAMES = {  # and the faults that bring it to light
 def run(name, folder, options, seed):
     """(what was found or None)."""
     done = subprocess.run(
-        ['python3', str(HERE / 'test_faults.py'), '--no-waits', '--no-housekeeping', '--seconds', str(options.seconds), '--seed', str(seed),
-         '--only', NAMES.get(name, 'all')],
+        ['python3', str(HERE / 'test_faults.py'), '--no-waits', '--no-housekeeping', '--seconds', str(options.seconds),
+         '--seed', str(seed), '--only', NAMES.get(name, 'all')],
         env={**os.environ, 'EIDER_BIN': str(folder / 'daemons'), 'EIDER_PLANT': name}, stdin=subprocess.DEVNULL,
         capture_output=True, timeout=options.seconds + 900, check=False)
     said = done.stdout.decode(errors='replace')
