@@ -63,14 +63,24 @@ def decode(data, at=0):
     return document, end
 
 
+def receive(s, n):
+    """Exactly n bytes; a socket with a timeout may give less at a time."""
+    data = b''
+    while len(data) < n:
+        part = s.recv(n - len(data))
+        if not part:
+            raise ConnectionError('the connection broke')
+        data += part
+    return data
+
+
 def command(address, document, timeout=10):
     """The reply as a dict, or None while nobody answers."""
     body = struct.pack('<iB', 0, 0) + encode(document)
     try:
         with socket.create_connection(address, timeout) as s:
             s.sendall(struct.pack('<iiii', 16 + len(body), 1, 0, 2013) + body)
-            head = s.recv(4, socket.MSG_WAITALL)
-            reply = s.recv(struct.unpack('<i', head)[0] - 4, socket.MSG_WAITALL)
-            return decode(reply, 17)[0]
+            size, = struct.unpack('<i', receive(s, 4))
+            return decode(receive(s, size - 4), 17)[0]
     except (OSError, struct.error):
         return None
