@@ -146,9 +146,12 @@ class Watcher(Client):
         known = [row[0] for row in self.rows]
         told = need(wire.command('UID SEARCH ALL'))
         found = [int(n) for line in told if line.startswith(b'* SEARCH') for n in line.split()[2:]]
-        if found != known:
-            self.wrong.append(f'UIDs are {found}, and {known} were announced')
         self.apply(told, 'UID SEARCH')
+        if set(known) - set(found):  # gone meanwhile: then we are told so at the latest now
+            self.apply(need(wire.command('NOOP')), 'NOOP')
+        left = {row[0] for row in self.rows if row}
+        if found != [uid for uid in known if uid in found] or (set(known) - set(found)) & left:
+            self.wrong.append(f'UIDs are {found}, and {known} were announced')
 
     def apply(self, told, command):
         for line in told:
