@@ -273,7 +273,7 @@ def cluster(tally):
         tally.failed += 1
         return
     seeds = [os.environ['EIDER_CLUSTER_SEED']] if 'EIDER_CLUSTER_SEED' in os.environ else ['1', 'random']
-    seconds = int(os.environ.get('EIDER_CLUSTER_SECONDS', '200')) // len(seeds)
+    seconds = int(os.environ.get('EIDER_CLUSTER_SECONDS', '160')) // len(seeds)
     as_root = [] if os.geteuid() == 0 else ['sudo']  # network namespaces
     for seed in seeds:
         waits = '--few-waits' if seed == seeds[0] else '--no-waits'
