@@ -69,7 +69,15 @@ def birth(pid):
     except (FileNotFoundError, ProcessLookupError):
         return None
     fields = text[text.rindex(')') + 2:].split()
-    return None if fields[0] in 'ZX' else int(fields[19])
+    return None if fields[0] in 'ZX' and not has_threads(pid) else int(fields[19])
+
+
+def has_threads(pid):
+    """The first thread of a killed process may be a zombie while others still hold its sockets."""
+    try:
+        return len(os.listdir(f'/proc/{pid}/task')) > 1
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def is_stopped(pid):
