@@ -108,6 +108,7 @@ int cmd_open_directory(struct cmd *c)
     if (r != 0 || c->directory)
         return r;
     settings_directory(c->conf, &options);
+    options.proves_absence = true;
     c->directory = directory_new(c->store, &options);
     return 0;
 }

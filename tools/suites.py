@@ -10,7 +10,8 @@ Suites, in this order; without names all of them:
   fuzz                   every fuzz target, a few seconds each, beginning with its seeds
   model                  the commit protocol's and the blobs' executable specification
   e2e                    every executable tests/e2e/test_*.py, against an ordinary build
-  cluster                tests/cluster: three nodes under faults, with a fixed seed (as root, by sudo)
+  cluster                tests/cluster: three nodes under faults, a fixed seed and a random one (as
+                         root, by sudo)
 
 Picked up by being there: nothing is listed here. A test whose output holds Criterion's synthesis,
 or whose last line is "N passed, N failed", counts for as many; any other for one. A leak that
@@ -19,8 +20,8 @@ exit status is 0 only if nothing failed. What is skipped has failed: something t
 there. Builds are kept in $EIDER_BUILD (default: build/).
 Environment: EIDER_FUZZ_SECONDS (all targets together, default 20), EIDER_FUZZ_SEED (default 1;
 "random"), EIDER_MODEL_RUNS (default 60), EIDER_TEST_TIMEOUT (of one e2e script, default 900 s),
-EIDER_CLUSTER_SEED (default 1; "random"; with commas: one run for each),
-EIDER_CLUSTER_SECONDS (of faults, all runs together, default 80).
+EIDER_CLUSTER_SEED (default 1,random; with commas: one run for each),
+EIDER_CLUSTER_SECONDS (of faults, all runs together, default 120).
 """
 import json
 import os
@@ -271,8 +272,8 @@ def cluster(tally):
     if not folder:
         tally.failed += 1
         return
-    seeds = os.environ.get('EIDER_CLUSTER_SEED', '1').split(',')
-    seconds = int(os.environ.get('EIDER_CLUSTER_SECONDS', '80')) // len(seeds)
+    seeds = os.environ.get('EIDER_CLUSTER_SEED', '1,random').split(',')
+    seconds = int(os.environ.get('EIDER_CLUSTER_SECONDS', '120')) // len(seeds)
     as_root = [] if os.geteuid() == 0 else ['sudo']  # network namespaces
     for seed in seeds:
         waits = '--few-waits' if seed == seeds[0] else '--no-waits'

@@ -38,6 +38,10 @@ struct directory;
 struct directory_options {
     char delimiter;             /* between user and detail ("+"); 0: addresses have no detail */
     const char *default_domain; /* for logins and addresses without one; NULL or "": refused */
+    /* A row that is not there is looked for again, linearizably: a primary that was elected a
+     * moment ago may not know yet what a majority has. For tools that conclude something from it;
+     * not where strangers ask, who would learn from the time that it takes who exists. */
+    bool proves_absence;
 };
 
 /* Does not own the store. Options are copied. */

@@ -46,8 +46,8 @@ int domain_decode(struct slice value, struct arena *a, struct directory_domain *
 
 /* ---- rows (directory_row.c) ---- */
 
-/* One row by key, from what a majority has. Zero docs before; store_docs_done after. docs->items[0]
- * is the answer; 1 found, 0 not. */
+/* One row by key, from what a majority has (see proves_absence). Zero docs before; store_docs_done
+ * after. docs->items[0] is the answer; 1 found, 0 not. */
 int row_get(struct directory *d, enum store_table table, struct slice key, struct store_docs *docs,
             struct error *err) MUST_USE;
 /* -ERR_EXISTS another value is there. What became of a lost reply is found out. */

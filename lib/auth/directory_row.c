@@ -9,12 +9,23 @@
 #include "lib/base/digest.h"
 #include "lib/base/mem.h"
 
+static int get_at(struct directory *d, enum store_level level, enum store_table table,
+                  struct slice key, struct store_docs *docs, struct error *err)
+{
+    int r = store_get(d->store, table, &key, 1, STORE_HEAD, level, docs, err);
+
+    return r < 0 ? r : docs->items[0].found;
+}
+
 int row_get(struct directory *d, enum store_table table, struct slice key, struct store_docs *docs,
             struct error *err)
 {
-    int r = store_get(d->store, table, &key, 1, STORE_HEAD, STORE_MAJORITY, docs, err);
+    int r = get_at(d, STORE_MAJORITY, table, key, docs, err);
 
-    return r < 0 ? r : docs->items[0].found;
+    if (r != 0 || !d->options.proves_absence)
+        return r;
+    store_docs_done(docs);
+    return get_at(d, STORE_LINEARIZABLE, table, key, docs, err);
 }
 
 /* What is there after an insert or a change in doubt? 1 ours, 0 another value, or -ERR_x; nothing
@@ -85,7 +96,7 @@ int row_remove(struct directory *d, enum store_table table, struct slice key, ui
     int64_t time;
     int r = store_update(d->store, &change, NULL, &time, err);
 
-    if (r == -ERR_UNKNOWN_OUTCOME && row_get(d, table, key, &docs, NULL) == 0)
+    if (r == -ERR_UNKNOWN_OUTCOME && get_at(d, STORE_LINEARIZABLE, table, key, &docs, NULL) == 0)
         return 0;
     return r;
 }

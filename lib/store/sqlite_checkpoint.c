@@ -4,7 +4,9 @@
  * copied is never all, and SQLite starts the WAL over only when all is copied and nobody reads
  * from it. So, when it is large, the thread takes a turn like a writer: what is left is little by
  * then, nothing is added, and new readers need the file alone. Readers that are still at an old
- * state are waited for, but briefly; then the next try comes a second later.
+ * state are waited for, but briefly; then the next try comes a second later, or when the WAL has
+ * grown by as much again. The larger it is the longer a try waits: readers that are slow, on a disk
+ * that is, do not let it grow for ever.
  *
  * The thread also keeps room ahead of the writer in a WAL that still grows: zeros, on disk. A
  * commit that makes a file longer has the file system write its journal too; one that writes over
@@ -26,7 +28,8 @@
 #define ROOM_LOW    512  /* frames of room at which there is to be more */
 #define ROOM_STEP   1024 /* frames of it at a time */
 #define IDLE_MS     1000
-#define READERS_MS  100 /* writers stand still as long as that, at most, for one try */
+#define READERS_MS  100 /* writers stand still as long as that, at most, for the first try */
+#define READERS_MAX 5000
 
 /* Not for a WAL that is about to start over. */
 static bool wants_room(const struct sqlite *q, int frames)
@@ -41,7 +44,7 @@ static int on_commit(void *arg, sqlite3 *db, const char *name, int frames)
     int before = atomic_exchange(&q->frames, frames);
 
     (void)db, (void)name;
-    if ((before < CHECKPOINT_FRAMES && frames >= CHECKPOINT_FRAMES) || wants_room(q, frames)) {
+    if (frames / CHECKPOINT_FRAMES > before / CHECKPOINT_FRAMES || wants_room(q, frames)) {
         pthread_mutex_lock(&q->lock);
         pthread_cond_signal(&q->wake);
         pthread_mutex_unlock(&q->lock);
@@ -59,8 +62,17 @@ static bool copy(struct sqlite *q, int mode)
            frames == copied;
 }
 
+/* Four times as long when the WAL is twice as large. */
+static int readers_ms(struct sqlite *q)
+{
+    int times = MIN(atomic_load(&q->frames) / CHECKPOINT_FRAMES, READERS_MAX / READERS_MS);
+
+    return MIN(READERS_MS * MAX(times * times, 1), READERS_MAX);
+}
+
 static void finish(struct sqlite *q)
 {
+    sqlite3_busy_timeout(q->checkpointer->db, readers_ms(q));
     if (sq_turn_take(q->checkpointer_fd) < 0)
         return;
     if (copy(q, SQLITE_CHECKPOINT_RESTART))
@@ -147,7 +159,8 @@ static void *checkpointer_main(void *arg)
             make_room(q);
         if (frames >= CHECKPOINT_FRAMES) {
             (void)copy(q, SQLITE_CHECKPOINT_PASSIVE);
-            (void)copy(q, SQLITE_CHECKPOINT_PASSIVE); /* what came meanwhile: little */
+            if (atomic_load(&q->frames) < 2 * CHECKPOINT_FRAMES)
+                (void)copy(q, SQLITE_CHECKPOINT_PASSIVE); /* what came meanwhile: little */
             finish(q);
         } else if (frames > 0 && frames == seen && copy(q, SQLITE_CHECKPOINT_PASSIVE)) {
             atomic_compare_exchange_strong(&q->frames, &frames, 0);
@@ -159,7 +172,6 @@ static void *checkpointer_main(void *arg)
 
 int sq_checkpointer_start(struct sqlite *q, struct error *err)
 {
-    sqlite3_busy_timeout(q->checkpointer->db, READERS_MS);
     sqlite3_wal_hook(q->writer->db, on_commit, q);
     return sq_thread_start(q, &q->checkpointer_thread, checkpointer_main, err);
 }

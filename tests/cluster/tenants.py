@@ -81,17 +81,9 @@ class Tenant(Mta):
 
     def delete(self):
         began = self.history.now()
-        while 'no such' in self.until(('account', 'delete', '--yes', self.account.id), 'no such'):
-            time.sleep(1)
-            if self.is_gone():
-                break
+        self.until(('account', 'delete', '--yes', self.account.id), 'no such')
         self.note(began, 'delete', 'ok')
         self.gone.append(self.account.id)
-
-    def is_gone(self):
-        """Right after an election the command may not see an account that is there (docs/roadmap.md, 3)."""
-        status, said = self.cli('account', 'show', self.account.id, '--json')
-        return 'no such' in said if status else '"enabled"' not in said
 
     def try_again(self, imap):
         """Nothing of it is possible any more."""

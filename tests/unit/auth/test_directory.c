@@ -5,6 +5,7 @@
 #include "lib/auth/directory.h"
 #include "lib/auth/directory_impl.h"
 #include "lib/base/mem.h"
+#include "lib/store/faulty.h"
 #include "lib/store/keys.h"
 
 static struct store *store;
@@ -353,6 +354,36 @@ Test(directory, fields_of_a_later_format_are_kept)
     for (size_t n = 0; n < value.n; n++)
         if (account_decode(slice_of(value.p, n), &arena, &got, &err) == 0)
             cr_expect_str_eq(got.login, "a@b.org");
+}
+
+static enum fault answer_late(void *ctx, const char *verb, enum store_table table)
+{
+    (void)table;
+    return *(bool *)ctx && strcmp(verb, "get") == 0 ? FAULT_LATE : FAULT_NONE;
+}
+
+/* Right after an election a primary may answer from before; who deletes must not believe it. */
+Test(directory, who_must_know_is_not_told_from_before_that_an_account_is_not_there)
+{
+    bool late = false;
+    struct fault_plan plan = {.hook = answer_late, .ctx = &late};
+    struct store *slow = store_faulty_new(store, &plan);
+    struct directory_options options = {.delimiter = '+'};
+    struct directory *trusting, *sure;
+    struct directory_account got = {0};
+
+    trusting = directory_new(slow, &options);
+    options.proves_absence = true;
+    sure = directory_new(slow, &options);
+    cr_assert_eq(directory_account_find(sure, S("x@b.org"), &arena, &got, &err), -ERR_NOTFOUND);
+    add("x@b.org");
+    late = true;
+    cr_expect_eq(directory_account_find(trusting, S("x@b.org"), &arena, &got, &err), -ERR_NOTFOUND,
+                 "the store is not as this test needs it");
+    cr_expect_eq(directory_account_find(sure, S("x@b.org"), &arena, &got, &err), 0, "%s", err.text);
+    directory_free(trusting);
+    directory_free(sure);
+    store_close(slow);
 }
 
 Test(directory, the_secret_is_one_for_all)
