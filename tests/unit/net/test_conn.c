@@ -325,10 +325,10 @@ Test(conn, deadlines_strike_once_and_in_time)
     begin(&f, NULL);
     greet(&c, listen_at(&f, (struct net_listener){0}));
     int64_t before = clock_mono_ms();
-    client_say(&c, "deadline 5000\r\ndeadline 100\r\n");
+    client_say(&c, "deadline 50000\r\ndeadline 100\r\n");
     EXPECT_LINE(&c, "late");
     cr_assert_geq(clock_mono_ms() - before, 100);
-    cr_assert_lt(clock_mono_ms() - before, 3000);
+    cr_assert_lt(clock_mono_ms() - before, 40000);
     client_say(&c, "echo once\r\n");
     EXPECT_LINE(&c, "once");
     client_close(&c);
@@ -551,7 +551,7 @@ Test(conn, the_end_does_not_wait_for_clients)
     client_say(&c[0], "sleep 200\r\n");
     int64_t before = clock_mono_ms();
     end(&f);
-    cr_assert_lt(clock_mono_ms() - before, 2000);
+    cr_assert_lt(clock_mono_ms() - before, 20000);
     for (size_t i = 0; i < ARRAY_LEN(c); i++)
         client_close(&c[i]);
 }
