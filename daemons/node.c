@@ -507,7 +507,8 @@ static int open_parts(struct node *node, struct error *err)
     if (rc == 0)
         rc = open_net(node, err);
     if (rc == 0 && runs_queue(node))
-        rc = sending_new(node->conf, node->net, node->queue, node->mail, &node->sending, err);
+        rc = sending_new(node->conf, node->net, node->queue, node->mail, node->store,
+                         &node->sending, err);
     return rc;
 }
 

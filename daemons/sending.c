@@ -2,15 +2,42 @@
 #include "daemons/sending.h"
 
 #include "daemons/settings.h"
+#include "lib/auth/directory.h"
 #include "lib/base/mem.h"
+#include "protocols/submit/here.h"
 
 struct sending {
     struct transport *transport;
+    struct directory *directory;
+    struct here *here;
     struct runner *runner;
 };
 
+/* Its own directory: whom that does not find, the sender is told is not here. */
+static void open_here(struct sending *s, const struct conf *c, struct queue *queue,
+                      struct mail *mail, struct store *store)
+{
+    struct here_settings settings = {.over_quota_permanent =
+                                         c->delivery.over_quota == CONF_OVER_QUOTA_PERMANENT};
+    struct directory_options names;
+
+    settings_directory(c, &names);
+    names.proves_absence = true;
+    s->directory = directory_new(store, &names);
+    s->here = here_new(&settings, mail, s->directory, queue);
+}
+
+/* What is under the runner, which is gone or was never there. */
+static void free_parts(struct sending *s)
+{
+    transport_free(s->transport);
+    here_free(s->here);
+    directory_free(s->directory);
+    free(s);
+}
+
 int sending_new(struct conf *c, struct net *net, struct queue *queue, struct mail *mail,
-                struct sending **ret, struct error *err)
+                struct store *store, struct sending **ret, struct error *err)
 {
     struct sending *s = NEW(struct sending);
     struct transport_settings transport;
@@ -19,15 +46,16 @@ int sending_new(struct conf *c, struct net *net, struct queue *queue, struct mai
 
     settings_transport(c, &transport);
     settings_runner(c, &runner);
+    open_here(s, c, queue, mail, store);
     r = transport_new(&transport, net, &s->transport, err);
     if (r == 0)
         r = runner_new(&runner, queue, mail,
-                       &(struct runner_transport){transport_room, transport_send, s->transport},
+                       &(struct runner_transport){transport_room, transport_send, s->transport,
+                                                  here_deliver, s->here},
                        &s->runner, err);
     if (r < 0) { /* nothing has been sent: the net owes nothing */
         transport_stop(s->transport);
-        transport_free(s->transport);
-        free(s);
+        free_parts(s);
         return r;
     }
     *ret = s;
@@ -52,8 +80,7 @@ void sending_free(struct sending *s)
     if (!s)
         return;
     runner_free(s->runner);
-    transport_free(s->transport);
-    free(s);
+    free_parts(s);
 }
 
 void sending_wake(struct sending *s)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* sending: a node's part in sending mail away: the queue's runner, and the transport under it.
+/* sending: a node's part in sending mail away: the queue's runner, and the transport under it; and
+ * what takes mail for people here, in front of it.
  *
  * Life: sending_new when the net is there; sending_drain while it drains; sending_stop before the
  * net goes, which ends what the transport has; sending_free after it.
@@ -16,11 +17,12 @@
 struct mail;
 struct net;
 struct sending;
+struct store;
 
 /* Borrows from c, and puts lists into its arena. The others stay the caller's. -ERR_x with a
  * sentence: a setting that cannot be, no threads. */
 int sending_new(struct conf *c, struct net *net, struct queue *queue, struct mail *mail,
-                struct sending **ret, struct error *err) MUST_USE;
+                struct store *store, struct sending **ret, struct error *err) MUST_USE;
 /* Begins no more attempts, gives leases back, waits so long for attempts under way. True: none is
  * left. NULL is fine, as for those below. */
 bool sending_drain(struct sending *s, int64_t wait_ms);

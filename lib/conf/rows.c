@@ -393,7 +393,8 @@ const struct conf_row conf_rows[] = {
     {"delivery.over_quota", CONF_ENUM, AT(delivery.over_quota), "\"temporary\"", .reload = true,
      .choices = over_quota,
      .help = "What the MTA is told when an account has no room: temporary (452, it tries again) "
-             "or permanent (552, the sender is told at once)."},
+             "or permanent (552, the sender is told at once). Held mail that users here send to "
+             "each other is tried again, or bounced, likewise."},
 
     {"queue", CONF_SECTION, .help = "Mail on its way to other servers."},
     {"queue.enabled", CONF_BOOL, AT(queue.enabled), "true",

@@ -619,8 +619,16 @@ static void send(struct attempt *a)
         .queue = r->queue, .id = e->id, .size = job->size, .tag = a->found.stored.tag};
     atomic_fetch_add(&r->counters.attempts, 1);
     pthread_mutex_lock(&r->lock);
-    a->sending = true;
+    a->sending = true; /* its lease is renewed */
     a->lease_ms = e->lease_ms;
+    pthread_mutex_unlock(&r->lock);
+    /* until it is sent it counts as starting: so the destination's room bounds what is delivered
+     * here at once, too */
+    if (r->transport.here && r->transport.here(r->transport.here_context, job) > 0) {
+        on_done(job);
+        return;
+    }
+    pthread_mutex_lock(&r->lock);
     ready_sent(a->item);
     pthread_mutex_unlock(&r->lock);
     r->transport.send(r->transport.transport, job); /* from here on, it may be gone */

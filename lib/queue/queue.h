@@ -70,6 +70,7 @@ struct queue_envelope {
     struct slice head;     /* header lines to be sent before the body, which are known only when
                               the body was written; QUEUE_HEAD_MAX at most. Signatures (dkim.h) are
                               put before them by queue_submit */
+    bool head_is_whole;    /* unless this says that there is nothing to be added. Not stored */
     struct queue_recipient *recipients;
     size_t recipients_n;
 };

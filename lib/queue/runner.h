@@ -23,6 +23,11 @@ struct runner_transport {
     unsigned (*room)(struct transport *t, const char *destination, int64_t *ret_wait_ms);
     void (*send)(struct transport *t, struct transport_job *job);
     struct transport *transport;
+    /* Who takes mail for domains that are ours (protocols/submit/here.h); NULL: all goes away.
+     * Blocks, on a worker of the runner. 1: all recipients of the job have their results, `done` is
+     * not called; 0: the destination is not ours, nothing is done. */
+    int (*here)(void *here_context, struct transport_job *job);
+    void *here_context;
 };
 
 #define RUNNER_WARNINGS 4

@@ -343,7 +343,7 @@ static int sign(struct submission *s, struct queue_envelope *e, struct error *er
     const char *domain = NULL;
     int n = 0;
 
-    if (e->body != QUEUE_BINARYMIME)
+    if (e->body != QUEUE_BINARYMIME && !e->head_is_whole)
         n = signing_domain(s, e, &domain, err);
     if (n == 0 && domain)
         n = dkim_sign(s->queue->dkim, s->writer->signer, domain, &head, err);

@@ -8,6 +8,7 @@
  *   submit.c    the dialect: MAIL, RCPT
  *   content.c   the content on its way in, and where it goes
  *   burl.c      pieces of it that are in accounts here (BURL)
+ *   here.h      what leaves the queue for accounts here
  *
  * What a user may count on: 250 means that every recipient here has the message in his log and that
  * for all others it is in the queue, both durably (I21, I29); 4yz that it is not, or that nobody

@@ -171,6 +171,84 @@ def test_another_node_takes_over(store):
     peer.close()
 
 
+def hold(eider, account, seconds, *to, subject):
+    with Client(eider, account) as client:
+        client.sendmail(account.login, list(to), header(subject, to=to[0]) + b'\r\nthe text\r\n',
+                        mail_options=[f'HOLDFOR={seconds}'])
+
+
+def test_held_mail_for_people_here_is_delivered_here(store):
+    """No server is asked: one that would take all of it hears nothing but what is for others."""
+    peer = Server()
+    with Eider(store, settings(peer)) as eider:
+        anna, bert, carl = (eider.account(f'{name}@example.org') for name in ('anna', 'bert', 'carl'))
+        eider.cli('alias', 'add', 'friends@example.org', carl.login, 'x@peer.example')
+        eider.cli('alias', 'add', 'away@example.org', 'x@peer.example')
+        began = time.monotonic()
+        hold(eider, anna, 4, bert.login, 'friends@example.org', carl.login, 'away@example.org',
+             'y@elsewhere.example', subject='held')
+        check(not inbox(eider, bert) and not inbox(eider, carl), 'nothing comes before its time')
+        got, = wait_for(lambda: inbox(eider, bert), 60, 'it comes')
+        check(time.monotonic() - began >= 3.5, 'when its time has come')
+        wait_empty(eider)
+        check(got['Subject'] == 'held' and got.get_payload() == 'the text\r\n', 'it is the message')
+        check(got['Return-Path'] == f'<{anna.login}>' and got['Delivered-To'] == bert.login and
+              len(got.get_all('Received')) == 1 and 'ESMTPSA' in got['Received'], f'as if not held: {got.items()}')
+        check(len(inbox(eider, carl)) == 1, 'once, though an alias leads there too')
+        check(sorted(r for m in peer.messages for r in m.recipients) ==
+              ['<x@peer.example>', '<y@elsewhere.example>'], 'whom an alias leads to elsewhere has it, once')
+        check(not inbox(eider, anna), 'nobody is told anything')
+    peer.close()
+
+
+def since(eider, where, what):
+    """Waits, as closely as can be, for the log to say so; a function that gives what it says from there."""
+    def said():
+        with open(eider.log_path, 'rb') as log:
+            log.seek(where)
+            return log.read()
+    end = time.monotonic() + 60
+    while what not in said():
+        check(time.monotonic() < end, f'the log says {what}')
+    return said
+
+
+def test_I24_held_mail_is_delivered_once_by_nodes_that_die(store):
+    """No route, no name server, nobody listening: the queue and the store are enough."""
+    dead = f"""queue = {{ lease = "1s"; poll_interval = "50ms"; retry_first = "200ms"; retry_max = "500ms"; }};
+dns = {{ servers = "127.0.0.1@{DEAD}"; }};"""
+    with Eider(store, dead) as eider:
+        anna, bert = eider.account('anna@example.org'), eider.account('bert@example.org')
+        rounds, unrecorded = 6, 0
+        for i in range(rounds):
+            hold(eider, anna, 1, bert.login, subject=f'number {i}')
+            said = since(eider, len(eider.log()), b' send queue=')  # it is in the account's log
+            time.sleep(0.001 * i)
+            eider.kill()
+            unrecorded += b' recorded ' not in said()
+            eider.start()
+            wait_for(lambda: len(inbox(eider, bert)) > i, 60, 'it has come')
+            wait_empty(eider)
+        print(f'killed before the result was recorded: {unrecorded} of {rounds}')
+        check(sorted(m['Subject'] for m in inbox(eider, bert)) == [f'number {i}' for i in range(rounds)],
+              'each once')
+        check(not inbox(eider, anna), 'nothing came back')
+
+
+def test_held_mail_for_somebody_who_has_left_comes_back(store):
+    peer = Server()
+    with Eider(store, settings(peer)) as eider:
+        anna, bert, carl = (eider.account(f'{name}@example.org') for name in ('anna', 'bert', 'carl'))
+        hold(eider, anna, 2, bert.login, carl.login, subject='held')
+        eider.cli('account', 'delete', '--yes', carl.login)
+        bounce, = wait_for(lambda: inbox(eider, anna), 60, 'a bounce')
+        group, = fields(bounce)
+        check(group['Final-Recipient'] == f'rfc822;{carl.login}' and group['Status'] == '5.1.1', f'of carl: {group}')
+        wait_empty(eider)
+        check(len(inbox(eider, bert)) == 1 and not peer.connections, 'bert has it; no server was asked')
+    peer.close()
+
+
 def test_a_dead_destination_delays_nobody(store):
     peer = Server()
     with Eider(store, settings(peer)) as eider:

@@ -30,6 +30,8 @@ struct world {
     enum transport_result result; /* of all, but: */
     const char *exception;        /* this one fails */
     const char *dead;             /* a destination without room */
+    const char *ours;             /* a destination whose mail stays here */
+    size_t stayed;                /* jobs of it */
     bool dsn, keep;               /* keep: answer nothing until let go */
     struct transport_job *kept;
     struct buf body;
@@ -60,7 +62,7 @@ static unsigned room(struct transport *t, const char *destination, int64_t *ret_
     return dead ? 0 : 2;
 }
 
-static void answer(struct world *w, struct transport_job *job)
+static void fill(struct world *w, struct transport_job *job)
 {
     for (size_t i = 0; i < job->n; i++) {
         struct transport_recipient *r = &job->recipients[i];
@@ -73,7 +75,26 @@ static void answer(struct world *w, struct transport_job *job)
         r->remote = "mx.example";
         r->relayed_dsn = w->dsn;
     }
+}
+
+static void answer(struct world *w, struct transport_job *job)
+{
+    fill(w, job);
     job->done(job);
+}
+
+static int stay_here(void *ctx, struct transport_job *job)
+{
+    struct world *w = ctx;
+
+    if (!w->ours || strcmp(w->ours, job->destination) != 0)
+        return 0;
+    cr_assert_eq(job->read(job, 0, 1 << 20, &w->body, NULL), 0);
+    pthread_mutex_lock(&w->lock);
+    w->stayed++;
+    fill(w, job);
+    pthread_mutex_unlock(&w->lock);
+    return 1;
 }
 
 static void send_job(struct transport *t, struct transport_job *job)
@@ -112,11 +133,11 @@ static void start(struct world *w)
 {
     struct error err = {0};
 
-    cr_assert_eq(
-        runner_new(&w->settings, w->queue, w->mail,
-                   &(struct runner_transport){room, send_job, (struct transport *)(void *)w},
-                   &w->runner, &err),
-        0, "%s", err.text);
+    cr_assert_eq(runner_new(&w->settings, w->queue, w->mail,
+                            &(struct runner_transport){room, send_job,
+                                                       (struct transport *)(void *)w, stay_here, w},
+                            &w->runner, &err),
+                 0, "%s", err.text);
 }
 
 static void setup(struct world *w)
@@ -295,6 +316,34 @@ Test(runner, I29_one_bounce_for_those_that_failed_and_no_attempt_more)
     HAS(text, "Content-Type: message/rfc822\r\n");
     HAS(text, "the body");
     cr_assert(slice_search(buf_slice(&text), S("good@b.example")) < 0);
+    teardown(&w);
+}
+
+/* Results, notices and back-off are the same as of what is sent. */
+Test(runner, what_is_for_people_here_is_not_sent)
+{
+    CLEANUP(buf_done) struct buf text = buf_make(1 << 20);
+    struct world w;
+
+    setup(&w);
+    w.ours = "here.example";
+    w.result = TRANSPORT_LATER;
+    w.exception = "bad@here.example";
+    w.settings.retry_first_ms = 30;
+    start(&w);
+    submit_envelope(&w, (struct queue_envelope){.account = ACCOUNT},
+                    (const char *const[]){"good@here.example", "bad@here.example", NULL}, 0);
+    WAIT_FOR(w.stayed >= 3);
+    cr_assert_eq(inbox(&w, &text), 1, "the bounce");
+    HAS(text, "Final-Recipient: rfc822;bad@here.example\r\n");
+    pthread_mutex_lock(&w.lock);
+    w.result = TRANSPORT_DELIVERED;
+    pthread_mutex_unlock(&w.lock);
+    submit(&w, "b@b.example");
+    WAIT_FOR(live(&w) == 0);
+    cr_assert_eq(visits(&w), 1, "the transport had the other one only");
+    cr_assert_str_eq(w.visits.items[0].address, "b@b.example");
+    HAS(w.body, "the body");
     teardown(&w);
 }
 
