@@ -179,6 +179,21 @@ static void finish_numbers(struct conf *c)
         c->auth.hash_threads = n;
 }
 
+/* RFC 3865 section 2.2: each begins with a letter. */
+static bool are_classes(const char *list)
+{
+    bool first = true;
+
+    for (const char *p = list; *p; p++) {
+        bool alpha = byte_is_alpha((uint8_t)*p);
+
+        if (*p != ' ' && !alpha && (first || (!byte_is_digit((uint8_t)*p) && !strchr(".-_:", *p))))
+            return false;
+        first = *p == ' ';
+    }
+    return true;
+}
+
 static int finish_names(struct conf *c, struct error *err)
 {
     char host[256] = "";
@@ -196,6 +211,10 @@ static int finish_names(struct conf *c, struct error *err)
     if (d && (byte_is_alpha((uint8_t)d) || byte_is_digit((uint8_t)d) || strchr("@\". ", d)))
         return error_set(err, ERR_INVALID, "%s: delivery.delimiter: '%c' cannot be one", c->file,
                          d);
+    if (!are_classes(c->submission.no_solicit))
+        return error_set(err, ERR_INVALID,
+                         "%s: submission.no_solicit: \"%s\" is no list of classes", c->file,
+                         c->submission.no_solicit);
     if ((c->auth.scram_iterations != 0 && c->auth.scram_iterations < 4096) ||
         (c->auth.scram_sha1_iterations != 0 && c->auth.scram_sha1_iterations < 4096))
         return error_set(

@@ -182,7 +182,8 @@ struct conf {
         unsigned address_messages, address_recipients; /* of one client address */
         unsigned transactions;                         /* of one connection; 0: no limit */
         int64_t hold_max;                              /* FUTURERELEASE; 0: not offered */
-        unsigned priority_max;                         /* MT-PRIORITY */
+        const char *no_solicit; /* classes with blanks between; "": none is refused */
+        unsigned priority_max;  /* MT-PRIORITY */
     } submission;
     struct {
         const char *delimiter; /* one character, or "": no detail */

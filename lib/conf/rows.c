@@ -384,6 +384,12 @@ const struct conf_row conf_rows[] = {
      .reload = true,
      .help = "The highest priority that a client may give to a message (MT-PRIORITY, -9 to 9); "
              "a higher one is lowered to it."},
+    {"submission.no_solicit", CONF_STRING, AT(submission.no_solicit), "\"\"", .max = 480,
+     .reload = true,
+     .help =
+         "Classes of mail that are refused (NO-SOLICITING, RFC 3865), with blanks between, like "
+         "\"net.example:ADV org.example:ADULT\": what a client calls so, by SOLICIT= or in a "
+         "Solicitation field. \"\": none is."},
 
     {"delivery", CONF_SECTION, .help = "Delivery by LMTP, and of what users send to each other."},
     {"delivery.delimiter", CONF_STRING, AT(delivery.delimiter), "\"+\"", .max = 1,

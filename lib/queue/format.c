@@ -7,7 +7,7 @@
 
 #include "lib/base/mem.h"
 
-#define STORED_FORMAT 1
+#define STORED_FORMAT 2 /* 2: with solicit; what has none is written as 1 */
 #define ENTRY_FORMAT  1
 #define ROW_FORMAT    1
 #define PIECE_FORMAT  1
@@ -21,16 +21,17 @@ static int damaged(struct error *err, const char *what)
     return error_set(err, ERR_INTERNAL, "damaged %s in the queue", what);
 }
 
-static int check_format(struct cursor *in, unsigned format, const char *what, struct error *err)
+/* The format, 1 to the newest one that is known. */
+static int check_format(struct cursor *in, unsigned newest, const char *what, struct error *err)
 {
     unsigned got = cursor_u8(in);
 
     if (in->bad || got == 0)
         return damaged(err, what);
-    if (got != format)
+    if (got > newest)
         return error_set(err, ERR_INTERNAL, "%s of format %u, which this version does not know",
                          what, got);
-    return 0;
+    return (int)got;
 }
 
 static void add_str(struct buf *out, const char *s)
@@ -65,8 +66,9 @@ static unsigned envelope_flags(const struct queue_envelope *e)
 void queue_stored_encode(const struct queue_stored *stored, struct buf *out)
 {
     const struct queue_envelope *e = &stored->envelope;
+    bool solicit = !stored->tombstone && e->solicit && *e->solicit;
 
-    buf_add_byte(out, STORED_FORMAT);
+    buf_add_byte(out, solicit ? STORED_FORMAT : STORED_FORMAT - 1);
     buf_add_byte(out, stored->tombstone ? KIND_TOMBSTONE : KIND_ENVELOPE);
     buf_add(out, stored->tag.b, QUEUE_TAG_SIZE);
     if (stored->tombstone)
@@ -84,6 +86,8 @@ void queue_stored_encode(const struct queue_stored *stored, struct buf *out)
     buf_add_svarint(out, e->by_ms);
     buf_add_svarint(out, e->priority);
     buf_add_string(out, e->head);
+    if (solicit)
+        add_str(out, e->solicit);
 }
 
 static int check_envelope(const struct queue_stored *s, unsigned flags, unsigned body, unsigned ret,
@@ -105,10 +109,10 @@ int queue_stored_decode(struct slice head, struct arena *arena, struct queue_sto
     struct queue_envelope *e = &s.envelope;
     unsigned kind, flags, body, ret_what, by;
     int64_t priority;
-    int r = check_format(&in, STORED_FORMAT, "an envelope", err);
+    int format = check_format(&in, STORED_FORMAT, "an envelope", err), r = 0;
 
-    if (r < 0)
-        return r;
+    if (format < 0)
+        return format;
     kind = cursor_u8(&in);
     take_tag(&in, &s.tag);
     s.tombstone = kind == KIND_TOMBSTONE;
@@ -129,6 +133,7 @@ int queue_stored_decode(struct slice head, struct arena *arena, struct queue_sto
         priority = cursor_svarint(&in);
         e->priority = (int)MAX(MIN(priority, 99), -99);
         e->head = arena_slice(arena, cursor_string(&in));
+        e->solicit = format > 1 ? take_str(&in, arena) : "";
         if (in.bad)
             return damaged(err, "envelope");
         r = check_envelope(&s, flags, body, ret_what, by, err);

@@ -66,6 +66,7 @@ struct queue_envelope {
     bool by_trace;         /* its "T" */
     int priority;          /* MT-PRIORITY (RFC 6710), -9 to 9 */
     bool require_tls;      /* REQUIRETLS (RFC 8689) */
+    const char *solicit;   /* NO-SOLICITING (RFC 3865): classes with commas between; NULL or "" */
     bool tls_optional;     /* "TLS-Required: No" in the header (RFC 8689 section 5) */
     struct slice head;     /* header lines to be sent before the body, which are known only when
                               the body was written; QUEUE_HEAD_MAX at most. Signatures (dkim.h) are

@@ -131,7 +131,7 @@ static const struct keyword {
     {"STARTTLS", SMTP_STARTTLS},     {"SIZE", SMTP_SIZE},
     {"REQUIRETLS", SMTP_REQUIRETLS}, {"MT-PRIORITY", SMTP_MT_PRIORITY},
     {"DELIVERBY", SMTP_DELIVERBY},   {"AUTH", SMTP_AUTH},
-    {"LIMITS", SMTP_LIMITS},
+    {"LIMITS", SMTP_LIMITS},         {"NO-SOLICITING", SMTP_NO_SOLICITING},
 };
 
 static struct slice next_word(struct slice *rest)

@@ -40,6 +40,7 @@ enum smtp_feature {
     SMTP_DELIVERBY = 1 << 10,
     SMTP_AUTH = 1 << 11,
     SMTP_LIMITS = 1 << 12,
+    SMTP_NO_SOLICITING = 1 << 13,
 };
 
 struct smtp_offer {

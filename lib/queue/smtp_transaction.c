@@ -126,6 +126,8 @@ static void say_mail(struct smtp_client *c)
         buf_add_slice(out, S(" REQUIRETLS"));
     if (is_offered(c, SMTP_MT_PRIORITY) && e->priority != 0)
         buf_printf(out, " MT-PRIORITY=%d", e->priority);
+    if (is_offered(c, SMTP_NO_SOLICITING) && e->solicit && *e->solicit)
+        buf_printf(out, " SOLICIT=%s", e->solicit);
     if (is_offered(c, SMTP_DELIVERBY) && e->by != QUEUE_BY_NONE)
         add_by(c, e);
     buf_add_slice(out, S("\r\n"));

@@ -52,8 +52,8 @@ static bool is_short(const char *s)
 
 static int check(const struct queue_envelope *e, struct error *err)
 {
-    bool ok = is_short(e->sender) && is_short(e->envid) && e->priority >= -9 && e->priority <= 9 &&
-              e->head.n <= QUEUE_HEAD_MAX;
+    bool ok = is_short(e->sender) && is_short(e->envid) && (!e->solicit || is_short(e->solicit)) &&
+              e->priority >= -9 && e->priority <= 9 && e->head.n <= QUEUE_HEAD_MAX;
 
     if (e->recipients_n == 0)
         return error_set(err, ERR_INVALID, "no recipients");

@@ -28,7 +28,7 @@ struct smtp_service {
     const struct smtp_dialect *dialect;
     struct smtp_settings settings;
     void *context;
-    char *hostname, *url_hosts;
+    char *hostname, *url_hosts, *no_solicit;
 };
 
 struct smtp_session {

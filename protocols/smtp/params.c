@@ -4,8 +4,8 @@
  * To add an extension: a bit in smtp.h, a row in `keywords`, rows in `mail_params` or
  * `rcpt_params`, and the bit in the dialects that offer it.
  *
- * STANDARDS: RFC 1870, RFC 2852, RFC 3030, RFC 3461, RFC 4468, RFC 4865, RFC 4954 section 5, RFC
- * 6152, RFC 6531, RFC 6710, RFC 8689, RFC 9422.
+ * STANDARDS: RFC 1870, RFC 2852, RFC 3030, RFC 3461, RFC 3865, RFC 4468, RFC 4865, RFC 4954 section
+ * 5, RFC 6152, RFC 6531, RFC 6710, RFC 8689, RFC 9422.
  */
 #include "lib/base/clock.h"
 #include "lib/base/codec.h"
@@ -89,6 +89,23 @@ static bool say_burl(const struct smtp_session *s, struct buf *out)
     return *s->service->settings.url_hosts != '\0';
 }
 
+/* RFC 3865 section 2.1: the classes that are not wanted, or nothing. */
+static bool say_solicit(const struct smtp_session *s, struct buf *out)
+{
+    const char *between = " ";
+
+    for (const char *c = s->service->settings.no_solicit; *c; c++) {
+        if (*c == ' ')
+            continue;
+        if (c == s->service->settings.no_solicit || c[-1] == ' ') {
+            buf_add_str(out, between);
+            between = ",";
+        }
+        buf_add_byte(out, (uint8_t)*c);
+    }
+    return true;
+}
+
 /* RFC 8689 section 2: "advertised only over TLS" */
 static bool say_requiretls(const struct smtp_session *s, struct buf *out)
 {
@@ -115,6 +132,7 @@ static const struct keyword_row {
     {SMTP_DELIVERBY, "DELIVERBY", say_deliverby},
     {SMTP_PRIORITY, "MT-PRIORITY", NULL},
     {SMTP_REQUIRETLS, "REQUIRETLS", say_requiretls},
+    {SMTP_SOLICIT, "NO-SOLICITING", say_solicit},
     {SMTP_UTF8, "SMTPUTF8", NULL},
 };
 
@@ -292,6 +310,25 @@ static bool param_priority(struct taking *take, struct slice value)
     return false;
 }
 
+static bool param_solicit(struct taking *take, struct slice value)
+{
+    struct slice refused;
+
+    if (smtp_solicit_check(value) < 0) {
+        smtp_bad(take->s, 501, "5.5.4", "SOLICIT is a list of classes, of up to 1000 characters");
+        return false;
+    }
+    refused = smtp_solicit_refused(value, slice_str(take->s->service->settings.no_solicit));
+    if (refused.n) {
+        refused.n = MIN(refused.n, (size_t)100);
+        SMTP_REPLY(take->s, 550, "5.7.1", "Mail of the class %.*s is not taken here",
+                   SLICE_FMT(refused));
+        return false;
+    }
+    take->t->solicit = arena_str(&take->t->arena, value);
+    return true;
+}
+
 static bool param_requiretls(struct taking *take, struct slice value)
 {
     if (value.n) {
@@ -346,6 +383,7 @@ static const struct param_row {
         {SMTP_DELIVERBY, "BY", param_by},
         {SMTP_PRIORITY, "MT-PRIORITY", param_priority},
         {SMTP_REQUIRETLS, "REQUIRETLS", param_requiretls},
+        {SMTP_SOLICIT, "SOLICIT", param_solicit},
 },
   rcpt_params[] = {
       {SMTP_DSN, "NOTIFY", param_notify},

@@ -156,6 +156,7 @@ static void transaction_begin(struct smtp_session *s)
     s->t = (struct smtp_transaction){
         .begun = true,
         .envid = "",
+        .solicit = "",
         .peer = &s->base.peer,
         .settings = &s->service->settings,
         .helo = s->helo,
@@ -638,6 +639,8 @@ struct session_service *smtp_service_new(const struct smtp_dialect *dialect,
     service->settings.hostname = service->hostname;
     service->url_hosts = mem_strdup(settings->url_hosts ? settings->url_hosts : "");
     service->settings.url_hosts = service->url_hosts;
+    service->no_solicit = mem_strdup(settings->no_solicit ? settings->no_solicit : "");
+    service->settings.no_solicit = service->no_solicit;
     service->context = context;
     service->service.name = dialect->log_name;
     service->service.refusal = "421 4.3.2 Too many connections\r\n";
@@ -654,6 +657,7 @@ void smtp_service_free(struct session_service *base)
         return;
     free(service->hostname);
     free(service->url_hosts);
+    free(service->no_solicit);
     free(service);
 }
 

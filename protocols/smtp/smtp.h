@@ -45,6 +45,7 @@ enum smtp_extension {
     SMTP_PRIORITY = 1 << 16,   /* MT-PRIORITY, RFC 6710 */
     SMTP_REQUIRETLS = 1 << 17, /* RFC 8689 */
     SMTP_BURL = 1 << 18,       /* RFC 4468; with SMTP_AUTH */
+    SMTP_SOLICIT = 1 << 19,    /* NO-SOLICITING, RFC 3865 */
 };
 
 struct smtp_settings {
@@ -67,6 +68,9 @@ struct smtp_settings {
     /* with SMTP_BURL: names of this server in IMAP URLs, with blanks between; "*": any. Copied;
      * NULL or "": BURL is not offered */
     const char *url_hosts;
+    /* with SMTP_SOLICIT: classes of mail that are refused (values.h), with blanks between. Copied;
+     * NULL or "": none is */
+    const char *no_solicit;
 };
 
 /* A reply; text may have several lines, separated by LF. */
@@ -104,6 +108,7 @@ struct smtp_transaction {
     bool by_trace;
     int priority; /* -9 to 9 */
     bool require_tls;
+    const char *solicit;                   /* classes, as the client wrote them; "" if none */
     VEC(struct smtp_recipient) recipients; /* accepted ones */
     unsigned refused;                      /* recipients */
     const char *helo;                      /* what the client called itself */

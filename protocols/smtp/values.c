@@ -6,6 +6,8 @@
 #include "lib/base/mem.h"
 #include "lib/queue/queue.h"
 
+#define SOLICIT_MAX 1000 /* RFC 3865 section 2.3 */
+
 static int hex_digit(uint8_t c)
 {
     if (byte_is_digit(c))
@@ -154,6 +156,53 @@ int smtp_by_parse(struct slice value, struct smtp_by *ret)
         return -ERR_INVALID;
     *ret = by;
     return 0;
+}
+
+static bool is_of_class(uint8_t c)
+{
+    return byte_is_alpha(c) || byte_is_digit(c) || c == '.' || c == '-' || c == '_' || c == ':';
+}
+
+int smtp_solicit_check(struct slice value)
+{
+    bool first = true; /* of a word */
+
+    if (value.n > SOLICIT_MAX)
+        return -ERR_INVALID;
+    for (size_t i = 0; i < value.n; i++) {
+        uint8_t c = value.p[i];
+
+        if (first ? !byte_is_alpha(c) : c != ',' && !is_of_class(c))
+            return -ERR_INVALID;
+        first = c == ',';
+    }
+    return first ? -ERR_INVALID : 0;
+}
+
+/* Empty: there are no more. */
+static struct slice next_class(struct slice *rest)
+{
+    size_t from = 0, end;
+
+    while (from < rest->n && !is_of_class(rest->p[from]))
+        from++;
+    for (end = from; end < rest->n && is_of_class(rest->p[end]);)
+        end++;
+    struct slice class = slice_sub(*rest, from, end);
+    *rest = slice_skip(*rest, end);
+    return class;
+}
+
+struct slice smtp_solicit_refused(struct slice text, struct slice refused)
+{
+    for (struct slice class = next_class(&text); class.n; class = next_class(&text)) {
+        struct slice rest = refused;
+
+        for (struct slice r = next_class(&rest); r.n; r = next_class(&rest))
+            if (slice_ieq(class, r))
+                return class;
+    }
+    return (struct slice){0};
 }
 
 int smtp_priority_parse(struct slice value, int *ret)

@@ -25,5 +25,10 @@ struct smtp_by {
     bool trace; /* "T" */
 };
 int smtp_by_parse(struct slice value, struct smtp_by *ret) MUST_USE;
+/* "net.example:ADV,org.example:ADULT": classes of mail (RFC 3865 section 2.2). */
+int smtp_solicit_check(struct slice value) MUST_USE;
+/* The first class of `text`, where anything that cannot be in one stands between them, that is one
+ * of `refused` too; empty: there is none. */
+struct slice smtp_solicit_refused(struct slice text, struct slice refused);
 /* -9 to 9 (RFC 6710 section 4.1.3). */
 int smtp_priority_parse(struct slice value, int *ret) MUST_USE;

@@ -7,6 +7,7 @@
 #include "lib/base/log.h"
 #include "protocols/smtp/deliver.h"
 #include "protocols/smtp/trace.h"
+#include "protocols/smtp/values.h"
 #include "protocols/submit/header.h"
 #include "protocols/submit/impl.h"
 #include "protocols/submit/lines.h"
@@ -162,9 +163,26 @@ static int check_authors(struct incoming *in)
     return r;
 }
 
+static int check_classes(struct incoming *in)
+{
+    struct slice refused =
+        smtp_solicit_refused(in->fields.solicitation, slice_str(in->t->settings->no_solicit));
+
+    if (!refused.n)
+        return 0;
+    refused.n = MIN(refused.n, (size_t)100);
+    return fail(in, -ERR_NOPERM, 550, "5.7.1",
+                arena_printf(&in->t->arena, "Mail of the class %.*s is not taken here",
+                             SLICE_FMT(refused)));
+}
+
 static int check_header(struct incoming *in)
 {
     const struct submit_header *f = &in->fields;
+    int r = check_classes(in);
+
+    if (r < 0)
+        return r;
 
     if (f->received > HOPS_MAX)
         return fail(in, -ERR_LIMIT, 554, "5.4.6", "The message goes round in circles");
@@ -670,6 +688,7 @@ static int enqueue(struct sending *d, size_t *ret_n)
               .by_trace = t->by_trace,
               .priority = t->priority,
               .require_tls = t->require_tls,
+              .solicit = t->solicit,
               /* RFC 8689 section 4.1: REQUIRETLS beats the header field */
               .tls_optional = d->in->fields.tls_no && !t->require_tls},
     };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* STANDARDS: RFC 6409 section 8, RFC 5322 section 3.6, RFC 5321 section 4.4 (no Return-Path in what
- * is sent), RFC 8689 section 5. */
+ * is sent), RFC 8689 section 5, RFC 3865 section 2.5. */
 #include "protocols/submit/header.h"
 
 #include "lib/base/mem.h"
@@ -24,7 +24,19 @@ bool submit_header_absent(struct slice line)
 }
 
 /* Which fields mean something here. */
-enum field { DATE, MESSAGE_ID, SENDER, BCC, RETURN_PATH, RECEIVED, FROM, RESENT_FROM, TLS, OTHER };
+enum field {
+    DATE,
+    MESSAGE_ID,
+    SENDER,
+    BCC,
+    RETURN_PATH,
+    RECEIVED,
+    FROM,
+    RESENT_FROM,
+    TLS,
+    SOLICITATION,
+    OTHER
+};
 
 static enum field field_of(struct slice name)
 {
@@ -42,6 +54,7 @@ static enum field field_of(struct slice name)
         {"From", FROM},
         {"Resent-From", RESENT_FROM},
         {"TLS-Required", TLS},
+        {"Solicitation", SOLICITATION},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
@@ -108,6 +121,7 @@ static void read_authors(struct slice value, struct arena *a, struct submit_head
 void submit_header_read(struct slice block, struct arena *a, struct submit_header *ret)
 {
     struct header_reader r = header_reader_of(block);
+    CLEANUP(buf_done) struct buf classes = buf_make(block.n + 1);
     struct slice from = {0}, resent = {0};
     struct header_field f;
 
@@ -124,11 +138,16 @@ void submit_header_read(struct slice block, struct arena *a, struct submit_heade
         ret->tls_no |= field == TLS && slice_ieq(slice_trim(f.value), S("No"));
         if (field == MESSAGE_ID)
             ret->id = read_id(f.value, a);
+        if (field == SOLICITATION) {
+            buf_add_slice(&classes, f.value);
+            buf_add_byte(&classes, ','); /* the value is shorter than its field by more than that */
+        }
         if (field == FROM)
             from = f.value;
         if (field == RESENT_FROM && !resent.p)
             resent = f.value; /* the newest resending stands first */
     }
+    ret->solicitation = arena_slice(a, buf_slice(&classes));
     /* RFC 5322 section 3.6.6: who resends leaves From as it is */
     if (resent.p || from.p)
         read_authors(resent.p ? resent : from, a, ret);

@@ -14,10 +14,12 @@ struct submit_header {
     struct slice block; /* with its empty line, if it has one; borrowed */
     bool none;          /* the message begins with its body: there is no header */
     bool has_date, has_message_id, has_sender;
-    const char *id;    /* of Message-ID, without its brackets; "" if none */
-    bool has_bcc;      /* fields that recipients must not see */
-    bool tls_no;       /* "TLS-Required: No" (RFC 8689 section 5) */
-    unsigned received; /* Received fields: how often it was handed on */
+    const char *id;            /* of Message-ID, without its brackets; "" if none */
+    bool has_bcc;              /* fields that recipients must not see */
+    bool tls_no;               /* "TLS-Required: No" (RFC 8689 section 5) */
+    struct slice solicitation; /* of all Solicitation fields (RFC 3865 section 2.5): words, and what
+                                  is between */
+    unsigned received;         /* Received fields: how often it was handed on */
     unsigned from_fields;
     const char **authors; /* the mailboxes of From, or of Resent-From where it is resent */
     size_t authors_n;

@@ -170,7 +170,7 @@ static const struct smtp_dialect submit_dialect = {
     .extensions = SMTP_EHLO | SMTP_HELO | SMTP_PIPELINING | SMTP_SIZE | SMTP_STARTTLS |
                   SMTP_ENHANCED | SMTP_EIGHT | SMTP_BINARY | SMTP_CHUNKING | SMTP_UTF8 | SMTP_AUTH |
                   SMTP_DSN | SMTP_LIMITS | SMTP_HOLD | SMTP_DELIVERBY | SMTP_PRIORITY |
-                  SMTP_REQUIRETLS | SMTP_BURL,
+                  SMTP_REQUIRETLS | SMTP_BURL | SMTP_SOLICIT,
     .ops = &submit_ops,
 };
 

@@ -249,6 +249,32 @@ def test_held_mail_for_somebody_who_has_left_comes_back(store):
     peer.close()
 
 
+def test_classes_of_mail_go_to_servers_that_know_them(store):
+    peer = Server(offers=['8BITMIME', 'NO-SOLICITING org.example:ADULT'])
+    with Eider(store, settings(peer) + 'submission = { no_solicit = "net.example:ADV org.example:X"; };') as eider:
+        anna = eider.account('anna@example.org')
+        with Client(eider, anna) as client:
+            client.ehlo()
+            check(client.esmtp_features['no-soliciting'] == 'net.example:ADV,org.example:X', 'what is refused is said')
+            for i, options in enumerate((['SOLICIT=com.example:News,org.example:Y'], [])):
+                client.sendmail(anna.login, [f'x{i}@peer.example'], header(f'one {i}') + b'\r\nx\r\n', options)
+            wait_empty(eider)
+            peer.offers = ['8BITMIME']
+            client.sendmail(anna.login, ['y@other.example'], header('two') + b'\r\nx\r\n',
+                            ['SOLICIT=com.example:News'])
+            wait_empty(eider)
+            check(client.mail(anna.login, ['SOLICIT=org.example:x'])[0] == 550, 'refused by the parameter')
+            client.rset()
+            client.mail(anna.login)
+            client.rcpt('z@peer.example')
+            code, text = client.data(b'Solicitation: net.example:adv\r\n' + header('three') + b'\r\nx\r\n')
+            check(code == 550 and text.startswith(b'5.7.1 '), f'refused by the field: {code} {text}')
+        said = {m.recipients[0]: m.sender.split(' SOLICIT=')[1:] for m in peer.messages}
+        check(said == {'<x0@peer.example>': ['com.example:News,org.example:Y'], '<x1@peer.example>': [],
+                       '<y@other.example>': []}, f'who hears of it: {said}')
+    peer.close()
+
+
 def test_a_dead_destination_delays_nobody(store):
     peer = Server()
     with Eider(store, settings(peer)) as eider:

@@ -45,7 +45,7 @@ static const struct smtp_dialect dialect = {
     .with = "LMTP",
     .with_utf8 = "UTF8LMTP",
     .extensions = SMTP_LHLO | SMTP_PIPELINING | SMTP_SIZE | SMTP_STARTTLS | SMTP_EIGHT |
-                  SMTP_BINARY | SMTP_CHUNKING | SMTP_UTF8,
+                  SMTP_BINARY | SMTP_CHUNKING | SMTP_UTF8 | SMTP_SOLICIT,
     .reply_per_recipient = true,
     .ops = &count_ops,
 };
@@ -59,7 +59,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                      .recipients_max = 100,
                                      .bad_commands = 20,
                                      .timeout_ms = 1000,
-                                     .starttls = true};
+                                     .starttls = true,
+                                     .no_solicit = "net.example:ADV org.example:ADULT"};
     uint64_t count = 0;
     struct session_peer peer = {.remote = "192.0.2.1"};
     struct session_service *service;

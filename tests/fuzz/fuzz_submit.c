@@ -45,6 +45,7 @@ static struct submit_world *world(void)
         w = submit_world_new();
         settings = w->settings;
         settings.save_sent = true;
+        settings.smtp.no_solicit = "net.example:ADV org.example:ADULT";
         submit_world_set(w, &settings);
         add_sandbox(w);
         imap_world_fill(w->node, S("INBOX"), 3);

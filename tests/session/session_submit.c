@@ -10,6 +10,7 @@
  *                          messages, to (an hour), address-messages, auth-failures, bad-commands,
  *                          login-timeout (ms)
  *   @hide-client           trace fields do not name the client
+ *   @no-solicit CLASSES    are refused
  *   @no-queue              nothing is sent to others
  *   @quota n               joe's, in octets
  *   @queued n              so many messages are in the queue
@@ -196,6 +197,17 @@ static bool save_sent(struct submit_world *w, struct slice none)
     return change_joe(w, NULL, false, true);
 }
 
+static bool refuse_classes(struct submit_world *w, struct slice classes)
+{
+    CLEANUP(arena_done) struct arena a = {0};
+    struct submit_settings s = w->settings;
+
+    s.smtp.no_solicit = arena_str(&a, classes);
+    submit_world_set(w, &s);
+    w->settings.smtp.no_solicit = NULL;
+    return true;
+}
+
 static bool hide_client(struct submit_world *w, struct slice none)
 {
     struct submit_settings s = w->settings;
@@ -218,10 +230,11 @@ static bool directive(void *world, struct run *run, struct slice word, struct sl
         const char *word;
         bool (*run)(struct submit_world *w, struct slice rest);
     } rows[] = {
-        {"account", account},         {"alias", add_alias},         {"senders", senders},
-        {"sandbox", set_sandbox},     {"save-sent", save_sent},     {"limit", limit},
-        {"hide-client", hide_client}, {"no-queue", no_queue},       {"quota", set_quota},
-        {"queued", check_queued},     {"envelope", check_envelope}, {"store", set_store},
+        {"account", account},         {"alias", add_alias},           {"senders", senders},
+        {"sandbox", set_sandbox},     {"save-sent", save_sent},       {"limit", limit},
+        {"hide-client", hide_client}, {"no-solicit", refuse_classes}, {"no-queue", no_queue},
+        {"quota", set_quota},         {"queued", check_queued},       {"envelope", check_envelope},
+        {"store", set_store},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)

@@ -111,6 +111,8 @@ static void render_rest(const struct queue_envelope *e, struct buf *out)
                    e->by == QUEUE_BY_RETURN ? 'R' : 'N', e->by_trace ? "T" : "");
     if (e->priority)
         buf_printf(out, " MT-PRIORITY=%d", e->priority);
+    if (e->solicit && *e->solicit)
+        buf_printf(out, " SOLICIT=%s", e->solicit);
     if (e->require_tls)
         buf_add_str(out, " REQUIRETLS");
     if (e->tls_optional)

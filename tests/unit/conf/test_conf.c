@@ -116,6 +116,8 @@ Test(conf, mistakes_are_named_with_file_and_line)
         {"hostname = \"a b\";", "is no host name"},
         {"delivery = { delimiter = \"++\"; };", "longer than 1 bytes"},
         {"delivery = { delimiter = \"a\"; };", "cannot be one"},
+        {"submission = { no_solicit = \"net.example:ADV,x\"; };", "is no list of classes"},
+        {"submission = { no_solicit = \"a 1b\"; };", "is no list of classes"},
         {"auth = { scram_iterations = 100; };", "0, or 4096 to 65536"},
         {"auth = { scram_sha1_iterations = 4095; };", "0, or 4096 to 65536"},
         {"proxy = { networks = [ \"10.1.2.0/16\" ]; };", "is no network"},

@@ -60,7 +60,26 @@ Test(format, an_envelope_comes_back_as_it_was)
     cr_assert(out.envelope.hold_until_ms == 1234 && out.envelope.by == QUEUE_BY_NOTIFY);
     cr_assert(out.envelope.by_ms == -5 && out.envelope.priority == -9);
     cr_assert(out.envelope.require_tls && out.envelope.tls_optional);
+    cr_assert_str_eq(out.envelope.solicit, "");
+    cr_assert_eq(b.p[0], 1, "what has no classes is read by older versions too");
     cut_everywhere(buf_slice(&b), decode_stored);
+}
+
+Test(format, classes_of_mail_are_in_a_newer_format)
+{
+    struct queue_stored in = {.size = 1, .entries = 1}, out;
+    CLEANUP(buf_done) struct buf b = buf_make(65536);
+    CLEANUP(arena_done) struct arena arena = {0};
+
+    in.envelope = (struct queue_envelope){
+        .sender = "anna@example.org", .envid = "", .solicit = "net.example:ADV,org.example:X"};
+    queue_stored_encode(&in, &b);
+    cr_assert_eq(b.p[0], 2);
+    cr_assert_eq(queue_stored_decode(buf_slice(&b), &arena, &out, NULL), 0);
+    cr_assert_str_eq(out.envelope.solicit, "net.example:ADV,org.example:X");
+    cut_everywhere(buf_slice(&b), decode_stored);
+    b.p[0] = 3;
+    cr_assert_eq(queue_stored_decode(buf_slice(&b), &arena, &out, NULL), -ERR_INTERNAL);
 }
 
 Test(format, an_entry_comes_back_as_it_was)

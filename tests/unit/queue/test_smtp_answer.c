@@ -105,12 +105,13 @@ Test(smtp_answer, what_ehlo_offers)
     size_t used;
     struct slice in = S("250-mx.example.org STARTTLS\r\n250-pipelining\r\n250-SIZE 1000\r\n"
                         "250-AUTH plain SCRAM-SHA-256 X\"Y\r\n250-LIMITS RCPTMAX=5 MAILMAX=7\r\n"
+                        "250-NO-SOLICITING net.example:ADV\r\n"
                         "250-DELIVERBY 60\r\n250-SIZES\r\n250 8BITMIME\r\n");
 
     cr_assert_eq(smtp_answer_take(in, &reply, &used), 1);
     smtp_answer_offer(&reply, &offer);
     cr_expect_eq(offer.features, SMTP_PIPELINING | SMTP_SIZE | SMTP_AUTH | SMTP_LIMITS |
-                                     SMTP_DELIVERBY | SMTP_8BITMIME);
+                                     SMTP_NO_SOLICITING | SMTP_DELIVERBY | SMTP_8BITMIME);
     cr_expect(offer.size_max == 1000 && offer.rcpt_max == 5 && offer.mail_max == 7);
     cr_expect(offer.deliverby_min == 60);
     cr_expect_str_eq(offer.mechanisms, "PLAIN SCRAM-SHA-256 ");

@@ -50,6 +50,35 @@ Test(values, notify_is_never_or_a_list)
         cr_assert_eq(smtp_notify_parse(slice_str(bad[i]), &mask), -ERR_INVALID, "%s", bad[i]);
 }
 
+Test(values, classes_of_mail)
+{
+    static const char *const good[] = {"a", "net.example:ADV", "A-b_c:1.2,org.example:ADULT"};
+    static const char *const bad[] = {"",    ",",   "a,", ",a",  "a,,b",    "1a",
+                                      "a b", "a;b", ".a", "a=b", "\xc3\xb6"};
+    static const struct {
+        const char *text, *refused, *found;
+    } rows[] = {
+        {"net.example:ADV", "", ""},
+        {"net.example:ADV", "net.example:ADVICE", ""},
+        {"x,net.example:adv", "org.example:X NET.example:ADV", "net.example:adv"},
+        {"Solicitation: x,\r\n\tnet.example:ADV\r\n", "net.example:ADV", "net.example:ADV"},
+    };
+    char most[1002] = "";
+
+    for (size_t i = 0; i < ARRAY_LEN(good); i++)
+        cr_assert_eq(smtp_solicit_check(slice_str(good[i])), 0, "%s", good[i]);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        cr_assert_eq(smtp_solicit_check(slice_str(bad[i])), -ERR_INVALID, "%s", bad[i]);
+    memset(most, 'a', 1001);
+    cr_assert_eq(smtp_solicit_check(slice_of(most, 1000)), 0);
+    cr_assert_eq(smtp_solicit_check(slice_of(most, 1001)), -ERR_INVALID);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        cr_assert(
+            slice_eq(smtp_solicit_refused(slice_str(rows[i].text), slice_str(rows[i].refused)),
+                     slice_str(rows[i].found)),
+            "%s", rows[i].text);
+}
+
 Test(values, times_are_in_utc)
 {
     static const char *const bad[] = {"",
