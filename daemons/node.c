@@ -509,7 +509,7 @@ static int open_parts(struct node *node, struct error *err)
         rc = open_net(node, err);
     if (rc == 0 && runs_queue(node))
         rc = sending_new(node->conf, node->net, node->queue, node->mail, node->store,
-                         &node->sending, err);
+                         node->directory, &node->sending, err);
     return rc;
 }
 

@@ -15,7 +15,7 @@ struct sending {
 
 /* Its own directory: whom that does not find, the sender is told is not here. */
 static void open_here(struct sending *s, const struct conf *c, struct queue *queue,
-                      struct mail *mail, struct store *store)
+                      struct mail *mail, struct store *store, struct directory *domains)
 {
     struct here_settings settings = {.over_quota_permanent =
                                          c->delivery.over_quota == CONF_OVER_QUOTA_PERMANENT};
@@ -24,7 +24,7 @@ static void open_here(struct sending *s, const struct conf *c, struct queue *que
     settings_directory(c, &names);
     names.proves_absence = true;
     s->directory = directory_new(store, &names);
-    s->here = here_new(&settings, mail, s->directory, queue);
+    s->here = here_new(&settings, mail, domains, s->directory, queue);
 }
 
 /* What is under the runner, which is gone or was never there. */
@@ -37,7 +37,8 @@ static void free_parts(struct sending *s)
 }
 
 int sending_new(struct conf *c, struct net *net, struct queue *queue, struct mail *mail,
-                struct store *store, struct sending **ret, struct error *err)
+                struct store *store, struct directory *directory, struct sending **ret,
+                struct error *err)
 {
     struct sending *s = NEW(struct sending);
     struct transport_settings transport;
@@ -46,7 +47,7 @@ int sending_new(struct conf *c, struct net *net, struct queue *queue, struct mai
 
     settings_transport(c, &transport);
     settings_runner(c, &runner);
-    open_here(s, c, queue, mail, store);
+    open_here(s, c, queue, mail, store, directory);
     r = transport_new(&transport, net, &s->transport, err);
     if (r == 0)
         r = runner_new(&runner, queue, mail,

@@ -14,6 +14,7 @@
 #include "lib/queue/runner.h"
 #include "lib/queue/transport.h"
 
+struct directory;
 struct mail;
 struct net;
 struct sending;
@@ -22,7 +23,8 @@ struct store;
 /* Borrows from c, and puts lists into its arena. The others stay the caller's. -ERR_x with a
  * sentence: a setting that cannot be, no threads. */
 int sending_new(struct conf *c, struct net *net, struct queue *queue, struct mail *mail,
-                struct store *store, struct sending **ret, struct error *err) MUST_USE;
+                struct store *store, struct directory *directory, struct sending **ret,
+                struct error *err) MUST_USE;
 /* Begins no more attempts, gives leases back, waits so long for attempts under way. True: none is
  * left. NULL is fine, as for those below. */
 bool sending_drain(struct sending *s, int64_t wait_ms);

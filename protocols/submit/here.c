@@ -22,7 +22,7 @@ struct known {
 struct here {
     struct here_settings settings;
     struct mail *mail;
-    struct directory *directory;
+    struct directory *domains, *people;
     struct queue *queue;
     pthread_mutex_t lock; /* of: */
     struct known known[DOMAINS];
@@ -48,13 +48,14 @@ struct handing {
 };
 
 struct here *here_new(const struct here_settings *settings, struct mail *mail,
-                      struct directory *directory, struct queue *queue)
+                      struct directory *domains, struct directory *people, struct queue *queue)
 {
     struct here *h = NEW(struct here);
 
     h->settings = *settings;
     h->mail = mail;
-    h->directory = directory;
+    h->domains = domains;
+    h->people = people;
     h->queue = queue;
     pthread_mutex_init(&h->lock, NULL);
     return h;
@@ -97,7 +98,7 @@ static int is_ours(struct here *h, const char *domain)
     pthread_mutex_unlock(&h->lock);
     if (r >= 0)
         return r;
-    r = directory_domain_is_local(h->directory, domain, NULL);
+    r = directory_domain_is_local(h->domains, domain, NULL);
     if (r < 0)
         return r;
     pthread_mutex_lock(&h->lock);
@@ -117,7 +118,7 @@ static void look_up(struct handing *d, size_t i)
     struct addressee *to = &d->to[i];
     const char *address = d->job->recipients[i].to->address;
 
-    to->result = directory_resolve(d->h->directory, slice_str(address), RESOLVE_FOREIGN,
+    to->result = directory_resolve(d->h->people, slice_str(address), RESOLVE_FOREIGN,
                                    &d->job->arena, &to->items, &to->n, NULL);
     to->found = to->result == 0;
     for (size_t k = 0; k < to->n; k++) {

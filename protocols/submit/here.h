@@ -22,10 +22,12 @@ struct here_settings {
     bool over_quota_permanent; /* who is over quota has it bounced; else it is tried again */
 };
 
-/* All are the caller's and must outlive it. The directory should prove absence (directory.h): what
- * it does not find is bounced. */
+/* All are the caller's and must outlive it. `people` should prove absence (directory.h): whom it
+ * does not find has his mail bounced. `domains` need not, and is asked for each destination that
+ * there is: the proof costs a round to other members of MongoDB's set. */
 struct here *here_new(const struct here_settings *settings, struct mail *mail,
-                      struct directory *directory, struct queue *queue) MUST_USE;
+                      struct directory *domains, struct directory *people,
+                      struct queue *queue) MUST_USE;
 /* NULL is fine. */
 void here_free(struct here *here);
 

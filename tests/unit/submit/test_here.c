@@ -69,7 +69,7 @@ static void setup(struct world *w)
     cr_assert_eq(directory_domain_add(w->directory, S("example.org"), &err), 0);
     w->anna = add_account(w, "anna@example.org");
     w->bert = add_account(w, "bert@example.org");
-    w->here = here_new(&w->settings, w->mail, w->directory, w->queue);
+    w->here = here_new(&w->settings, w->mail, w->directory, w->directory, w->queue);
 }
 
 static void teardown(struct world *w)
@@ -79,6 +79,7 @@ static void teardown(struct world *w)
     directory_free(w->directory);
     mail_free(w->mail);
     store_close(w->store);
+    store_close(w->inner);
 }
 
 /* --- a job ------------------------------------------------------------------------------------ */
@@ -294,7 +295,7 @@ Test(here, what_fails_for_now_is_handed_on_only_once)
     for (int permanent = 0; permanent < 2; permanent++) {
         here_free(w.here);
         w.settings.over_quota_permanent = permanent;
-        w.here = here_new(&w.settings, w.mail, w.directory, w.queue);
+        w.here = here_new(&w.settings, w.mail, w.directory, w.directory, w.queue);
         JOB(&j, &w, "friends@example.org", "anna@example.org");
         cr_assert_eq(here_deliver(w.here, &j.job), 1);
         expect(&j, 0, permanent ? TRANSPORT_FAILED : TRANSPORT_LATER, permanent ? 552 : 452,
