@@ -93,20 +93,6 @@ static void put_column(const int64_t *values, const int64_t *base, size_t n, str
         buf_add_svarint(out, values[i] - (use_base ? base[i] : previous));
 }
 
-static void get_column(struct cursor *in, int64_t *values, const int64_t *base, size_t n,
-                       int64_t least, int64_t most)
-{
-    uint8_t use_base = cursor_u8(in);
-    int64_t previous = 0;
-
-    in->bad |= use_base > (base ? 1 : 0);
-    for (size_t i = 0; i < n && !in->bad; previous = values[i++]) {
-        in->bad |=
-            __builtin_add_overflow(cursor_svarint(in), use_base ? base[i] : previous, &values[i]);
-        in->bad |= values[i] < least || values[i] > most;
-    }
-}
-
 /* The messages of a segment, each column in one piece. */
 struct columns {
     size_t n;
@@ -171,34 +157,6 @@ static void put_columns(const struct columns *c, struct buf *out)
     put_column(c->saved, c->date, c->n, out);
     for (size_t i = 0; i < c->n; i++)
         buf_add_varint(out, c->flags[i]);
-}
-
-static void get_columns(struct cursor *in, struct columns *c, const struct segment_ref *ref,
-                        size_t n_sets)
-{
-    uint64_t uid = ref->first;
-
-    for (size_t i = 0; i < c->n && !in->bad; i++) {
-        if (i)
-            uid += cursor_u32(in) + (uint64_t)1;
-        in->bad |= uid > ref->last;
-        c->uid[i] = (uint32_t)uid;
-    }
-    in->bad |= uid != ref->last;
-    get_column(in, c->modseq, NULL, c->n, 1, INT64_MAX);
-    get_column(in, c->made, NULL, c->n, 0, ((int64_t)1 << 48) - 1);
-    for (size_t i = 0; i < c->n; i++) {
-        c->rest[i] = cursor_be16(in);
-        c->made_s[i] = c->made[i] / 1000;
-    }
-    for (size_t i = 0; i < c->n; i++)
-        c->size[i] = cursor_u32(in);
-    get_column(in, c->date, c->made_s, c->n, -DATE_MAX, DATE_MAX);
-    get_column(in, c->saved, c->date, c->n, 0, UINT32_MAX);
-    for (size_t i = 0; i < c->n; i++) {
-        c->flags[i] = cursor_u32(in);
-        in->bad |= c->flags[i] >= n_sets;
-    }
 }
 
 /* --- flags ----------------------------------------------------------------------------------- */
@@ -354,26 +312,188 @@ void segment_encode(const struct snapshot_plan *plan, const struct snapshot_item
         pack(SEGMENT_VERSION, &raw, out);
 }
 
-static struct rows *rows_of(const struct columns *c, const struct dictionary *d)
+/* --- reading columns --------------------------------------------------------------------------
+ */
+
+/* A column that put_column wrote, value by value; after a bad one values mean nothing. */
+struct column {
+    bool use_base;
+    int64_t previous, least, most;
+};
+
+struct decoder {
+    struct cursor in;
+    const struct segment_ref *ref;
+    struct dictionary sets;
+    struct arena arena;
+    struct column column; /* the one that is being read */
+    uint64_t next_uid;    /* the least that comes next */
+};
+
+static void decoder_done(struct decoder *d)
+{
+    arena_done(&d->arena);
+}
+
+/* As cursor_varint. Nearly all are short, and there are millions of them: those are read in place.
+ */
+static inline uint64_t next_varint(struct cursor *in)
+{
+    const uint8_t *p = in->p;
+
+    if (in->bad || in->end - p < 2)
+        return cursor_varint(in);
+    if (p[0] < 0x80) {
+        in->p = p + 1;
+        return p[0];
+    }
+    if (p[1] >= 0x80)
+        return cursor_varint(in);
+    in->p = p + 2;
+    return (uint64_t)(p[0] & 0x7f) | (uint64_t)p[1] << 7;
+}
+
+static inline uint32_t next_u32(struct cursor *in)
+{
+    uint64_t v = next_varint(in);
+
+    in->bad |= v > UINT32_MAX;
+    return in->bad ? 0 : (uint32_t)v;
+}
+
+static inline int64_t column_next(struct column *c, struct cursor *in, int64_t base)
+{
+    uint64_t zigzag = next_varint(in);
+    int64_t delta = (int64_t)(zigzag >> 1) ^ -(int64_t)(zigzag & 1), v;
+
+    in->bad |= __builtin_add_overflow(delta, c->use_base ? base : c->previous, &v);
+    in->bad |= v < c->least || v > c->most;
+    return c->previous = v;
+}
+
+static void get_uids(struct decoder *d, struct chunk *k)
+{
+    uint64_t next = d->next_uid;
+
+    for (size_t i = 0; i < k->n; i++) {
+        uint64_t uid = next > d->ref->first ? next + next_u32(&d->in) : next;
+
+        d->in.bad |= uid > d->ref->last;
+        k->uid[i] = (uint32_t)uid;
+        next = uid + 1;
+    }
+    d->next_uid = next;
+}
+
+static void get_modseqs(struct decoder *d, struct chunk *k)
+{
+    struct column c = d->column;
+
+    for (size_t i = 0; i < k->n; i++)
+        k->modseq[i] = (uint64_t)column_next(&c, &d->in, 0);
+    d->column = c;
+}
+
+/* The milliseconds of the ids. */
+static void get_made(struct decoder *d, struct chunk *k)
+{
+    struct column c = d->column;
+
+    for (size_t i = 0; i < k->n; i++)
+        k->id[i] = (uint64_t)column_next(&c, &d->in, 0) << 16;
+    d->column = c;
+}
+
+static void get_rest(struct decoder *d, struct chunk *k)
+{
+    struct slice bytes = cursor_bytes(&d->in, k->n * sizeof(uint16_t));
+
+    for (size_t i = 0; i < bytes.n / sizeof(uint16_t); i++)
+        k->id[i] |= get_be16(bytes.p + i * sizeof(uint16_t));
+}
+
+static void get_sizes(struct decoder *d, struct chunk *k)
+{
+    for (size_t i = 0; i < k->n; i++)
+        k->size[i] = next_u32(&d->in);
+}
+
+static void get_dates(struct decoder *d, struct chunk *k)
+{
+    struct column c = d->column;
+
+    for (size_t i = 0; i < k->n; i++)
+        k->date[i] = column_next(&c, &d->in, (int64_t)(k->id[i] >> 16) / 1000);
+    d->column = c;
+}
+
+static void get_saved(struct decoder *d, struct chunk *k)
+{
+    struct column c = d->column;
+
+    for (size_t i = 0; i < k->n; i++)
+        k->saved[i] = (uint32_t)column_next(&c, &d->in, k->date[i]);
+    d->column = c;
+}
+
+static void get_flags(struct decoder *d, struct chunk *k)
+{
+    for (size_t i = 0; i < k->n; i++) {
+        uint32_t at = next_u32(&d->in);
+
+        d->in.bad |= at >= d->sets.n_sets;
+        k->flags[i] = d->sets.sets[d->in.bad ? 0 : at];
+    }
+}
+
+/* In the order in which they are stored; each is read straight into the chunks. */
+static const struct {
+    void (*get)(struct decoder *d, struct chunk *k);
+    bool is_column, has_base;
+    int64_t least, most;
+} columns_read[] = {
+    {get_uids},
+    {get_modseqs, true, false, 1, INT64_MAX},
+    {get_made, true, false, 0, ((int64_t)1 << 48) - 1},
+    {get_rest},
+    {get_sizes},
+    {get_dates, true, true, -DATE_MAX, DATE_MAX},
+    {get_saved, true, true, 0, UINT32_MAX},
+    {get_flags},
+};
+
+static void column_begin(struct decoder *d, size_t at)
+{
+    uint8_t use_base = cursor_u8(&d->in);
+
+    d->in.bad |= use_base > columns_read[at].has_base;
+    d->column = (struct column){
+        .use_base = use_base, .least = columns_read[at].least, .most = columns_read[at].most};
+}
+
+static void get_rows(struct decoder *d, struct rows *rows)
+{
+    d->next_uid = d->ref->first;
+    for (size_t i = 0; i < ARRAY_LEN(columns_read); i++) {
+        if (columns_read[i].is_column)
+            column_begin(d, i);
+        for (size_t k = 0; k < rows->n && !d->in.bad; k++)
+            columns_read[i].get(d, rows->chunks[k]);
+    }
+    d->in.bad |= d->next_uid != (uint64_t)d->ref->last + 1;
+}
+
+/* Chunks for so many messages, whose columns are to be filled. */
+static struct rows *rows_for(uint32_t n)
 {
     struct rows *rows = rows_new();
 
-    for (size_t from = 0; from < c->n; from += CHUNK_MESSAGES) {
-        size_t n = MIN(c->n - from, (size_t)CHUNK_MESSAGES);
-        struct chunk *k = chunk_new((uint32_t)n);
+    for (uint32_t size; n; n -= size) {
+        struct chunk *k;
 
-        for (size_t i = 0; i < n; i++) {
-            size_t at = from + i;
-
-            k->uid[i] = c->uid[at];
-            k->modseq[i] = (uint64_t)c->modseq[at];
-            k->id[i] = (uint64_t)c->made[at] << 16 | c->rest[at];
-            k->date[i] = c->date[at];
-            k->saved[i] = (uint32_t)c->saved[at];
-            k->size[i] = (uint32_t)c->size[at];
-            k->flags[i] = d->sets[c->flags[at]];
-        }
-        k->n = (uint32_t)n;
+        size = MIN(n, CHUNK_MESSAGES);
+        k = chunk_new(size);
+        k->n = size;
         rows_add(rows, k);
     }
     return rows;
@@ -383,25 +503,28 @@ static int decode_rows(struct slice bytes, const struct segment_ref *ref, struct
                        struct rows **ret, struct error *err)
 {
     CLEANUP(buf_done) struct buf raw = buf_make(SEGMENT_RAW_MAX);
-    CLEANUP(columns_done) struct columns c = {0};
-    struct dictionary d = {0};
-    struct cursor in;
+    CLEANUP(decoder_done) struct decoder d = {.ref = ref};
+    struct rows *rows;
     int r = unpack("a segment", SEGMENT_VERSION, bytes, &raw, err);
 
     if (r < 0)
         return r;
-    in = cursor_of(buf_slice(&raw));
-    if (cursor_varint(&in) != ref->mailbox || cursor_varint(&in) != ref->first ||
-        cursor_varint(&in) != ref->last || cursor_varint(&in) != ref->count || in.bad)
+    d.in = cursor_of(buf_slice(&raw));
+    if (cursor_varint(&d.in) != ref->mailbox || cursor_varint(&d.in) != ref->first ||
+        cursor_varint(&d.in) != ref->last || cursor_varint(&d.in) != ref->count || d.in.bad)
         return error_set(err, ERR_INTERNAL, "a segment is not the one that the manifest names");
-    if (!ref->count || ref->count > SEGMENT_MESSAGES || ref->count > cursor_left(&in) / ROW_LEAST)
+    if (!ref->count || ref->count > SEGMENT_MESSAGES || ref->count > cursor_left(&d.in) / ROW_LEAST)
         return damaged("a segment", err);
-    columns_init(&c, ref->count);
-    get_dictionary(&in, &c.arena, &d, t, c.n);
-    get_columns(&in, &c, ref, d.n_sets);
-    if (in.bad || cursor_left(&in))
+    get_dictionary(&d.in, &d.arena, &d.sets, t, ref->count);
+    if (d.in.bad)
         return damaged("a segment", err);
-    *ret = rows_of(&c, &d);
+    rows = rows_for(ref->count);
+    get_rows(&d, rows);
+    if (d.in.bad || cursor_left(&d.in)) {
+        rows_free(rows);
+        return damaged("a segment", err);
+    }
+    *ret = rows;
     return 0;
 }
 
