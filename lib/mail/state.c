@@ -256,7 +256,8 @@ struct mailbox_iter mailbox_iter(const struct mailbox *box, uint32_t from_uid)
     return i;
 }
 
-bool mailbox_next_to(struct mailbox_iter *i, uint32_t last, struct message *ret)
+/* The chunk that has the next message, i->at in it; NULL: there is none with a uid up to `last`. */
+static const struct chunk *next_chunk(struct mailbox_iter *i, uint32_t last)
 {
     while (i->segment < i->box->n_segments) {
         const struct segment *s = i->box->segments[i->segment];
@@ -264,22 +265,38 @@ bool mailbox_next_to(struct mailbox_iter *i, uint32_t last, struct message *ret)
         const struct chunk *c;
 
         if (s->first > last)
-            return false;
+            return NULL;
         rows = loaded(s);
         c = rows->chunks[i->chunk];
-        if (i->at < c->n) {
-            if (c->uid[i->at] > last)
-                return false;
-            chunk_message(i->box, c, i->at++, ret);
-            return true;
-        }
+        if (i->at < c->n)
+            return c->uid[i->at] > last ? NULL : c;
         i->at = 0;
         if (++i->chunk == rows->n) {
             i->chunk = 0;
             i->segment++;
         }
     }
-    return false;
+    return NULL;
+}
+
+bool mailbox_next_to(struct mailbox_iter *i, uint32_t last, struct message *ret)
+{
+    const struct chunk *c = next_chunk(i, last);
+
+    if (c)
+        chunk_message(i->box, c, i->at++, ret);
+    return c;
+}
+
+bool mailbox_next_run(struct mailbox_iter *i, struct message_run *ret)
+{
+    const struct chunk *c = next_chunk(i, UINT32_MAX);
+
+    if (!c)
+        return false;
+    *ret = (struct message_run){.n = c->n - i->at, .uid = c->uid + i->at, .size = c->size + i->at};
+    i->at = c->n;
+    return true;
 }
 
 bool mailbox_next(struct mailbox_iter *i, struct message *ret)

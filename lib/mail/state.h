@@ -145,6 +145,13 @@ bool mailbox_next(struct mailbox_iter *i, struct message *ret);
  * behind it. */
 bool mailbox_next_to(struct mailbox_iter *i, uint32_t last, struct message *ret);
 
+/* The same, many at a time: messages that stand in a row, as columns; at most CHUNK_MESSAGES. */
+struct message_run {
+    size_t n; /* not 0 */
+    const uint32_t *uid, *size;
+};
+bool mailbox_next_run(struct mailbox_iter *i, struct message_run *ret);
+
 /* What changed between two versions of one mailbox (old before new): calls for each uid, in
  * order. Skips chunks that both share. NULL functions are not called. */
 struct mailbox_diff {

@@ -53,67 +53,75 @@ void pop3_job_end(struct pop3 *p)
 /* --- listings ---------------------------------------------------------------------------------
  */
 
-/* A line of a listing, made from its end on: there may be a million of them. */
-struct listed {
-    uint8_t text[64];
-    size_t from;
-};
+/* A line of a listing is written straight into the output: there may be a million of them. */
+#define LISTED_MAX 32 /* a number of ten digits, a space, MAILDROP_UID, CR, LF */
 
-static void put_back(struct listed *line, const void *p, size_t n)
+static uint8_t *put_number(uint8_t *to, uint32_t v)
 {
-    line->from -= n;
-    memcpy(line->text + line->from, p, n);
-}
+    uint8_t digits[10];
+    size_t n = 0;
 
-static void put_back_number(struct listed *line, uint64_t v)
-{
     do {
-        line->text[--line->from] = (uint8_t)('0' + v % 10);
+        digits[n++] = (uint8_t)('0' + v % 10);
         v /= 10;
     } while (v);
+    while (n)
+        *to++ = digits[--n];
+    return to;
 }
 
-static void write_listed(struct pop3 *p, const struct listed *line)
+/* Behind "number SP": what is listed of a message. Gives the end. */
+typedef uint8_t *put_fn(const struct pop3 *p, uint32_t uid, uint32_t size, uint8_t *to);
+
+static uint8_t *put_size(const struct pop3 *p, uint32_t uid, uint32_t size, uint8_t *to)
 {
-    buf_add(&p->s.out, line->text + line->from, sizeof line->text - line->from);
+    return put_number(to, size);
 }
 
-static void write_size(struct pop3 *p, uint64_t number, const struct message *m)
+static uint8_t *put_uid(const struct pop3 *p, uint32_t uid, uint32_t size, uint8_t *to)
 {
-    struct listed line = {.from = sizeof line.text};
-
-    put_back(&line, "\r\n", 2);
-    put_back_number(&line, m->size);
-    put_back(&line, " ", 1);
-    put_back_number(&line, number);
-    write_listed(p, &line);
+    maildrop_uid(&p->drop, uid, to);
+    return to + MAILDROP_UID;
 }
 
-static void write_uid(struct pop3 *p, uint64_t number, const struct message *m)
+/* Lines of messages in a row, the first of which has this number; deleted ones have none. */
+static inline void list_run(struct pop3 *p, const struct message_run *run, uint64_t number,
+                            put_fn *put)
 {
-    struct listed line = {.from = sizeof line.text};
+    uint8_t *start = buf_reserve(&p->s.out, run->n * LISTED_MAX), *to = start;
 
-    put_back(&line, "\r\n", 2);
-    line.from -= MAILDROP_UID;
-    maildrop_uid(&p->drop, m, line.text + line.from);
-    put_back(&line, " ", 1);
-    put_back_number(&line, number);
-    write_listed(p, &line);
+    for (size_t i = 0; to && i < run->n; i++) {
+        if (p->drop.deleted.n && uidset_has(&p->drop.deleted, run->uid[i]))
+            continue;
+        to = put_number(to, (uint32_t)(number + i));
+        *to++ = ' ';
+        to = put(p, run->uid[i], run->size[i], to);
+        *to++ = '\r';
+        *to++ = '\n';
+    }
+    p->s.out.n += (size_t)(to - start);
 }
 
-static int go_on_listing(struct pop3 *p,
-                         void (*write)(struct pop3 *p, uint64_t number, const struct message *m))
+static void list_one(struct pop3 *p, const struct message *m, put_fn *put)
+{
+    struct message_run run = {1, &m->uid, &m->size};
+
+    buf_add_str(&p->s.out, "+OK ");
+    list_run(p, &run, mailbox_index(p->drop.box, m->uid) + 1, put);
+}
+
+static inline int go_on_listing(struct pop3 *p, put_fn *put)
 {
     struct pop3_job *job = &p->job;
-    struct message m;
     struct mailbox_iter i;
+    struct message_run run;
+    struct message m;
 
     if (!mailbox_at(p->drop.box, (uint32_t)job->next - 1, &m))
         m.uid = UINT32_MAX; /* behind the last */
     i = mailbox_iter(p->drop.box, m.uid);
-    for (; p->s.out.n < SESSION_SLICE && mailbox_next(&i, &m); job->next++)
-        if (!uidset_has(&p->drop.deleted, m.uid))
-            write(p, job->next, &m);
+    for (; p->s.out.n < SESSION_SLICE && mailbox_next_run(&i, &run); job->next += run.n)
+        list_run(p, &run, job->next, put);
     if (job->next <= maildrop_total(&p->drop))
         return RUN_AGAIN;
     buf_add_str(&p->s.out, ".\r\n");
@@ -122,12 +130,12 @@ static int go_on_listing(struct pop3 *p,
 
 static int go_on_sizes(struct pop3 *p)
 {
-    return go_on_listing(p, write_size);
+    return go_on_listing(p, put_size);
 }
 
 static int go_on_uids(struct pop3 *p)
 {
-    return go_on_listing(p, write_uid);
+    return go_on_listing(p, put_uid);
 }
 
 int pop3_list(struct pop3 *p, const struct pop3_line *line)
@@ -143,8 +151,7 @@ int pop3_list(struct pop3 *p, const struct pop3_line *line)
     r = find(p, line->args[0], &m);
     if (r < 0)
         return r;
-    buf_add_str(&p->s.out, "+OK ");
-    write_size(p, mailbox_index(p->drop.box, m.uid) + 1, &m);
+    list_one(p, &m, put_size);
     return 0;
 }
 
@@ -161,8 +168,7 @@ int pop3_uidl(struct pop3 *p, const struct pop3_line *line)
     r = find(p, line->args[0], &m);
     if (r < 0)
         return r;
-    buf_add_str(&p->s.out, "+OK ");
-    write_uid(p, mailbox_index(p->drop.box, m.uid) + 1, &m);
+    list_one(p, &m, put_uid);
     return 0;
 }
 
@@ -172,23 +178,22 @@ int pop3_uidl(struct pop3 *p, const struct pop3_line *line)
 /* A dot at the beginning of a line is doubled. A line begins behind every LF, not only behind CRLF:
  * clients that take a bare LF for the end of a line would otherwise see the end of the message in
  * the middle of one that was made for it. */
-static bool send_line(struct pop3 *p, struct slice line)
+static void send_piece(struct pop3 *p, struct slice piece)
 {
     struct pop3_job *job = &p->job;
 
-    if (job->last[1] == '\n' && line.p[0] == '.')
+    if (job->last[1] == '\n' && piece.p[0] == '.')
         buf_add_byte(&p->s.out, '.');
-    buf_add_slice(&p->s.out, line);
-    job->last[0] = line.n > 1 ? line.p[line.n - 2] : job->last[1];
-    job->last[1] = line.p[line.n - 1];
-    return !buf_full(&p->s.out);
+    buf_add_slice(&p->s.out, piece);
+    job->last[0] = piece.n > 1 ? piece.p[piece.n - 2] : job->last[1];
+    job->last[1] = piece.p[piece.n - 1];
 }
 
 /* Counts a line that begins as the client's; `at_start`: the piece is from a line's beginning.
  * False: it is behind the last line that TOP is to give. */
 static bool wanted(struct pop3_job *job, struct slice piece, bool at_start)
 {
-    if (!at_start || job->lines == UINT64_MAX)
+    if (!at_start)
         return true;
     if (job->in_body)
         return job->lines-- > 0;
@@ -196,16 +201,32 @@ static bool wanted(struct pop3_job *job, struct slice piece, bool at_start)
     return true;
 }
 
+/* Sends all of the chunk: in one go what lies between lines that begin with a dot. */
+static void send_all(struct pop3 *p, struct slice chunk)
+{
+    while (chunk.n) {
+        ssize_t at = slice_search(chunk, S("\n."));
+        struct slice piece = slice_sub(chunk, 0, at < 0 ? chunk.n : (size_t)at + 1);
+
+        send_piece(p, piece);
+        chunk = slice_skip(chunk, piece.n);
+    }
+}
+
 /* Sends what of the chunk is wanted. False: the last line is sent. */
 static bool send_chunk(struct pop3 *p, struct slice chunk)
 {
+    if (p->job.lines == UINT64_MAX) {
+        send_all(p, chunk);
+        return true;
+    }
     while (chunk.n) {
         ssize_t lf = slice_find(chunk, '\n');
         struct slice piece = slice_sub(chunk, 0, lf < 0 ? chunk.n : (size_t)lf + 1);
 
         if (!wanted(&p->job, piece, p->job.last[1] == '\n'))
             return false;
-        send_line(p, piece);
+        send_piece(p, piece);
         chunk = slice_skip(chunk, piece.n);
     }
     return true;

@@ -61,9 +61,9 @@ void maildrop_reset(struct maildrop *drop)
     drop->deleted_bytes = 0;
 }
 
-void maildrop_uid(const struct maildrop *drop, const struct message *m, uint8_t ret[MAILDROP_UID])
+void maildrop_uid(const struct maildrop *drop, uint32_t uid, uint8_t ret[MAILDROP_UID])
 {
-    uint64_t id = (uint64_t)drop->box->uidvalidity << 32 | m->uid;
+    uint64_t id = (uint64_t)drop->box->uidvalidity << 32 | uid;
 
     for (size_t i = 0; i < MAILDROP_UID; i++)
         ret[i] = (uint8_t) "0123456789abcdef"[id >> (60 - 4 * i) & 15];

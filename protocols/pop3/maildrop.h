@@ -31,7 +31,7 @@ void maildrop_delete(struct maildrop *drop, const struct message *m);
 void maildrop_reset(struct maildrop *drop);
 /* RFC 1939 section 7: the same for ever and on every node. */
 #define MAILDROP_UID 16 /* characters */
-void maildrop_uid(const struct maildrop *drop, const struct message *m, uint8_t ret[MAILDROP_UID]);
+void maildrop_uid(const struct maildrop *drop, uint32_t uid, uint8_t ret[MAILDROP_UID]);
 /* The UPDATE state: removes what is marked, in one record. Messages that others have removed
  * meanwhile are fine. Blocks. As mail_commit. */
 int maildrop_commit(struct maildrop *drop, bool mark_seen, struct error *err) MUST_USE;

@@ -54,6 +54,28 @@ static void check_vanished(const struct state *old, const struct state *now, str
     }
 }
 
+/* Messages by the run are those that come one by one, from whichever uid on. */
+static void check_runs(const struct mailbox *box, uint32_t from)
+{
+    struct mailbox_iter runs = mailbox_iter(box, from), one = runs;
+    struct message_run run;
+    struct message m;
+
+    while (mailbox_next_run(&runs, &run)) {
+        cr_assert_gt(run.n, 0);
+        for (size_t i = 0; i < run.n; i++)
+            cr_assert(mailbox_next(&one, &m) && m.uid == run.uid[i] && m.size == run.size[i]);
+    }
+    cr_assert(!mailbox_next(&one, &m));
+}
+
+static void check_all_runs(const struct state *st)
+{
+    for (size_t i = 0; i < st->n_mailboxes; i++)
+        for (uint32_t from = 0; from <= st->mailboxes[i]->sum.uidnext; from += 7)
+            check_runs(st->mailboxes[i], from);
+}
+
 static struct vanishing run(uint64_t seed, int steps, uint64_t quota)
 {
     struct vanishing v = {0};
@@ -86,6 +108,7 @@ static struct vanishing run(uint64_t seed, int steps, uint64_t quota)
         check_same_dump(alone, w.st, "folded in place");
         check_same_dump(shared, w.st, "folded by copying");
     }
+    check_all_runs(shared);
     for (size_t i = 0; i < HELD; i++)
         hold(&held[i], NULL);
     state_unref(alone);
