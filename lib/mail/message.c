@@ -223,13 +223,15 @@ struct absent {
     size_t n;
 };
 
-/* The documents will be in the cache soon, each by itself. */
+/* The documents will be in the cache soon, each by itself, and bodies unpacked: about twice as
+ * large.
+ */
 static void make_room(const struct store_docs *docs)
 {
     size_t n = 0;
 
     for (size_t i = 0; i < docs->n; i++)
-        n += docs->items[i].head.n + docs->items[i].body.n;
+        n += docs->items[i].head.n + 2 * docs->items[i].body.n;
     mem_make_room(n + n / 4);
 }
 
