@@ -549,6 +549,91 @@ Test(runner, a_lease_is_renewed_while_the_other_server_takes_its_time)
     teardown(&w);
 }
 
+/* What another runner does that begins an attempt while ours has not ended. */
+static int take_over(void *ctx, struct queue_entry *e)
+{
+    e->owner = *(uint64_t *)ctx;
+    e->lease_ms = e->read_ms + 400;
+    return 1;
+}
+
+static void lose_lease(struct world *w, uint64_t id, uint64_t to)
+{
+    struct queue_found found;
+    struct error err = {0};
+
+    cr_assert_eq(queue_find(w->queue, &id, &(uint16_t){0}, 1, &found, &err), 0, "%s", err.text);
+    cr_assert_eq(queue_change(w->queue, &found.entry, &found.arena, take_over, &to, &err), 1);
+    queue_found_done(&found);
+}
+
+static bool is_delivered(struct world *w, uint64_t id)
+{
+    struct queue_found found;
+    bool ret;
+
+    cr_assert_eq(queue_find(w->queue, &id, &(uint16_t){0}, 1, &found, NULL), 0);
+    ret = found.entry.n && found.entry.targets[0].state == QUEUE_DELIVERED;
+    queue_found_done(&found);
+    return ret;
+}
+
+/* Its node froze, or the store did not answer: results come when somebody else has the lease, who
+ * then dies. Nobody waits any more, but the entry is not done. */
+Test(runner, I29_results_of_who_lost_the_lease_end_the_entry_when_the_next_one_dies)
+{
+    struct world w;
+    uint64_t id;
+
+    setup(&w);
+    w.keep = true;
+    start(&w);
+    id = submit(&w, "b@b.example");
+    WAIT_FOR(visits(&w) == 1);
+    lose_lease(&w, id, 77);
+    answer(&w, w.kept);
+    WAIT_FOR(live(&w) == 0);
+    cr_assert_eq(visits(&w), 1);
+    cr_assert_eq(runner_read_counters(w.runner).found_out, 1);
+    teardown(&w);
+}
+
+/* The same, but the next one lives, and has sent it too. */
+Test(runner, I29_results_of_two_at_once_end_the_entry)
+{
+    struct world w, other;
+    struct transport_job *first;
+
+    setup(&w);
+    w.keep = true;
+    w.settings.lease_ms = 400;
+    start(&w);
+    uint64_t id = submit(&w, "b@b.example");
+    WAIT_FOR(visits(&w) == 1);
+    first = w.kept;
+    lose_lease(&w, id,
+               77); /* who dies at once: ours finds that the lease is lost, the other takes it */
+    other = (struct world){.inner = w.inner,
+                           .store = w.store,
+                           .mail = w.mail,
+                           .queue = queue_new(w.store),
+                           .settings = w.settings,
+                           .keep = true,
+                           .body = buf_make(1 << 20)};
+    pthread_mutex_init(&other.lock, NULL);
+    start(&other);
+    WAIT_FOR(visits(&other) == 1);
+    answer(&w, first);
+    WAIT_FOR(is_delivered(&w, id));
+    answer(&other, other.kept);
+    WAIT_FOR(live(&w) == 0);
+    runner_free(other.runner);
+    queue_free(other.queue);
+    VEC_DONE(&other.visits);
+    buf_done(&other.body);
+    teardown(&w);
+}
+
 Test(runner, a_drain_gives_back_what_was_not_begun)
 {
     struct world w;
