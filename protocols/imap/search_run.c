@@ -30,10 +30,17 @@ void search_run_again(struct search_run *s, struct view *view, struct search_tre
     *tree = (struct search_tree){0};
 }
 
-void search_run_done(struct search_run *s)
+/* What was kept in memory for the batch. */
+static void let_go(struct search_run *s)
 {
     hold_release(TAKE(s->hold));
+    hold_release(TAKE(s->contents));
     textscan_free(TAKE(s->scan));
+}
+
+void search_run_done(struct search_run *s)
+{
+    let_go(s);
     search_tree_done(&s->tree);
 }
 
@@ -134,6 +141,19 @@ static bool needs_digest(const struct search_run *s, size_t i)
     return !s->batch[i].decided && !s->scanned[i];
 }
 
+/* Headers lie with the text, so that is read; all at once, since one by one each would be waited
+ * for. */
+static int read_small(struct search_run *s, struct imap *im, struct error *err)
+{
+    uint64_t ids[SEARCH_BATCH];
+    size_t n = 0;
+
+    for (size_t i = 0; i < s->n; i++)
+        if (needs_digest(s, i) && s->batch[i].m.size <= SCANNED_MAX)
+            ids[n++] = s->batch[i].m.id;
+    return n ? message_read_ahead(im->account, ids, n, &s->contents, err) : 0;
+}
+
 static int next_batch(struct search_run *s, struct imap *im, int64_t until, search_hit *hit,
                       void *ctx, struct error *err)
 {
@@ -142,8 +162,7 @@ static int next_batch(struct search_run *s, struct imap *im, int64_t until, sear
     size_t n = 0;
     int r;
 
-    hold_release(TAKE(s->hold));
-    textscan_free(TAKE(s->scan));
+    let_go(s);
     fill_batch(s, im, until, hit, ctx);
     begin_scan(s, im);
     for (size_t i = 0; i < s->n; i++)
@@ -154,7 +173,7 @@ static int next_batch(struct search_run *s, struct imap *im, int64_t until, sear
     r = message_digests(im->account, ids, n, digests, &s->hold, err);
     for (size_t i = s->n; r == 0 && i-- > 0;)
         s->digests[i] = needs_digest(s, i) ? digests[--n] : (struct slice){0};
-    return r;
+    return r == 0 && search_tree_reads_header(&s->tree) ? read_small(s, im, err) : r;
 }
 
 /* As search_tree_match. */

@@ -30,7 +30,7 @@ struct search_run {
     bool some_gone;            /* messages that could not be read were left out */
     struct search_candidate batch[SEARCH_BATCH];
     struct slice digests[SEARCH_BATCH];
-    struct hold *hold;              /* the batch's digests */
+    struct hold *hold, *contents;   /* the batch's digests; its small messages, or NULL */
     struct textscan *scan;          /* of its small messages, where texts are sought; NULL: none */
     uint16_t scanned[SEARCH_BATCH]; /* place in it, from 1; 0: not there */
     size_t n, at;

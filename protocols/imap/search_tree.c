@@ -630,6 +630,20 @@ bool search_tree_reads_content(const struct search_tree *t)
     return t->n_texts && !needs_digest(t->root);
 }
 
+static bool needs_header(const struct search_node *node)
+{
+    bool needs = node->op == SEARCH_HEADER && mdigest_field_id(node->name) < 0;
+
+    for (size_t i = 0; i < node->n && !needs; i++)
+        needs = needs_header(node->children[i]);
+    return needs;
+}
+
+bool search_tree_reads_header(const struct search_tree *t)
+{
+    return needs_header(t->root);
+}
+
 int search_tree_glance(const struct search_tree *t, const struct message *m)
 {
     return glance(t->root, m, may_hold(t, m->id));

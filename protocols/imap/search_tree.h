@@ -66,6 +66,8 @@ int search_tree_match_known(struct search_tree *t, struct account *account, cons
 /* Does every message that a glance does not decide need its content read? (No key costs as much as
  * a digest.) */
 bool search_tree_reads_content(const struct search_tree *t);
+/* Does it ask for a field that digests do not hold? */
+bool search_tree_reads_header(const struct search_tree *t);
 /* By what the view and the text index know of it: 1 matches, 0 not, SEARCH_LATER: its digest must
  * be looked at. */
 int search_tree_glance(const struct search_tree *t, const struct message *m);
