@@ -64,7 +64,8 @@ class Driver:
 
     @property
     def count(self):
-        return sum(self.counts.values())
+        with self.lock:
+            return sum(self.counts.values())
 
     def start(self):
         for thread in self.threads:
