@@ -24,9 +24,7 @@
  * A client that asks one thing after the other would have three threads wake each other for each
  * answer. So a worker whose client was quick last time stays (`stay`): it goes on with what has
  * been read already and waits STAY_MS for more, as long as no other job waits and while fewer than
- * one in STAY_SHARE of the workers do so. Who is slower than that costs it this once. Where that
- * goes well the loop would still be woken by each command, for nothing: so the socket is taken off
- * it while a worker has a client that its last worker has read AWAY_PULLS times from.
+ * one in STAY_SHARE of the workers do so. Who is slower than that costs it this once.
  *
  * What a client can cost: its input up to input_max, its output up to one slice and OUT_HIGH, and
  * no worker unless there is something complete to work on.
@@ -56,7 +54,6 @@
 #define WORKER_MS       20   /* in which a worker goes on with one connection */
 #define STAY_MS         2    /* of it, waiting for the next command */
 #define STAY_SHARE      4    /* one in so many workers may wait so */
-#define AWAY_PULLS      8    /* reads of one worker that are worth two changes of the loop's set */
 #define STAY_INPUT      ((size_t)4 << 10) /* read by a worker at once; who sends more is the loop's */
 
 enum conn_state {
@@ -118,7 +115,7 @@ struct conn {
     bool may_push;   /* the worker sends: not what goes to a broken connection */
     bool push_broke; /* the worker's word for `broken` */
     bool quick;      /* the client answered at once: its worker may stay */
-    unsigned pulls;  /* how often the worker has read from the socket */
+    bool pulled;     /* the worker has read from the socket */
     _Atomic bool hinted;
 };
 
@@ -365,7 +362,7 @@ static bool pull_input(struct conn *c)
     if (!room || !wire_await(&c->wire, STAY_MS))
         return false;
     n = wire_pull(&c->wire, bytes, MIN(room, sizeof bytes));
-    c->pulls++;
+    c->pulled = true;
     c->push_broke = n == WIRE_BROKEN;
     if (n <= 0)
         return false;
@@ -428,7 +425,8 @@ static void step_done(struct loop_task *task)
     struct session *s = c->session;
 
     c->working = false;
-    c->wire.readable |= c->pulls > 0; /* the edge of what the worker has not read may be gone */
+    c->wire.readable |= c->pulled; /* the edge of what the worker has not read may be gone */
+    c->pulled = false;
     c->stuck = c->full_shown && s->in.n == c->in_before && input_room(s) == 0 && s->want.input &&
                !s->want.output && !s->ops->ready(s);
     c->full_shown = false;
@@ -438,8 +436,6 @@ static void step_done(struct loop_task *task)
         c->progress_ms = clock_mono_ms();
     if (c->push_broke)
         break_conn(c, "broken");
-    if (wire_return(&c->wire) < 0)
-        break_conn(c, "no event for the socket");
     turn(c);
 }
 
@@ -457,9 +453,6 @@ static void start_step(struct conn *c, unsigned events)
     c->first = false;
     c->may_push = !c->broken;
     c->quick = c->listener && !c->squeeze && clock_mono_ms() - c->progress_ms <= STAY_MS;
-    if (c->quick && c->pulls >= AWAY_PULLS)
-        wire_leave(&c->wire);
-    c->pulls = 0;
     c->job.run = run_step;
     pool_submit(net_of(c)->workers, &c->job);
 }

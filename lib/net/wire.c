@@ -159,21 +159,6 @@ bool wire_await(const struct wire *wire, int ms)
     return (wire->ssl && SSL_pending(wire->ssl) > 0) || poll(&p, 1, ms) > 0;
 }
 
-void wire_leave(struct wire *wire)
-{
-    event_del(&wire->event);
-    wire->away = true;
-}
-
-int wire_return(struct wire *wire)
-{
-    if (!wire->away)
-        return 0;
-    wire->away = false;
-    wire->readable = wire->writable = true;
-    return event_add(&wire->event, NULL) < 0 ? -ERR_UNAVAILABLE : 0;
-}
-
 int wire_start_tls(struct wire *wire, struct tls *tls)
 {
     wire->tls_set = tls_current(tls);

@@ -4,8 +4,6 @@
  * The events are edge-triggered and registered once: what an edge said stays known in `readable`
  * and `writable` until the kernel says "would block". So nothing is registered anew when a session
  * ceases or begins to want input, and edges that come while a worker has the session are not lost.
- * A worker that reads the socket itself, command after command, need not have the loop woken by
- * each: meanwhile it may be taken off the loop (wire_leave).
  */
 #pragma once
 
@@ -21,7 +19,6 @@ struct wire {
     void (*changed)(struct wire *wire); /* something became readable or writable */
     int fd;                             /* -1: closed */
     bool readable, writable;
-    bool away;        /* not on the loop */
     bool half_closed; /* the kernel has seen the client's end of input (maybe behind more bytes) */
     SSL *ssl;         /* NULL: plain */
     struct tls_set *tls_set;
@@ -44,12 +41,6 @@ ssize_t wire_push(struct wire *wire, const void *p, size_t n);
 ssize_t wire_pull(struct wire *wire, void *to, size_t n);
 /* Waits for something to read (or the end of input), ms at most. */
 bool wire_await(const struct wire *wire, int ms);
-
-/* Takes the socket off the loop: no event wakes it until wire_return. */
-void wire_leave(struct wire *wire);
-/* Nothing if it is on the loop. Else what happened meanwhile shows: as an edge, or in the flags. 0
- * or -ERR_UNAVAILABLE. */
-int wire_return(struct wire *wire) MUST_USE;
 
 /* Begins TLS as the server. 0 or -ERR_UNAVAILABLE. */
 int wire_start_tls(struct wire *wire, struct tls *tls) MUST_USE;

@@ -222,56 +222,6 @@ Test(conn, what_comes_in_pieces_while_a_worker_stays_is_put_together)
     end(&f);
 }
 
-static void say_later(struct client_end *c)
-{
-    usleep(5000);
-    talk(c, 2);
-}
-
-static void say_while_the_worker_sleeps(struct client_end *c)
-{
-    client_say(c, "sleep 30\r\n");
-    client_say(c, "echo meanwhile\r\n");
-    EXPECT_LINE(c, "meanwhile");
-}
-
-static void end_input(struct client_end *c)
-{
-    shutdown(c->fd, SHUT_WR);
-    EXPECT_LINE(c, "eof");
-    cr_assert_eq(client_read(c, (char[1]){0}, 1), 0);
-}
-
-static void reset_connection(struct client_end *c)
-{
-    struct linger hard = {.l_onoff = 1};
-
-    client_say(c, "echo never read\r\n");
-    setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
-}
-
-/* While a worker has a client that was quick for long, its socket is not on the loop. */
-Test(conn, who_was_quick_is_heard_when_he_is_slow_or_gone)
-{
-    static void (*const acts[])(struct client_end * c) = {say_later, say_while_the_worker_sleeps,
-                                                          end_input, reset_connection};
-    struct fixture f;
-    const char *address;
-
-    begin(&f, NULL);
-    address = listen_at(&f, (struct net_listener){0});
-    for (size_t i = 0; i < 10 * ARRAY_LEN(acts); i++) {
-        struct client_end c;
-
-        greet(&c, address);
-        talk(&c, 40 + 10 * (unsigned)(i / ARRAY_LEN(acts)));
-        acts[i % ARRAY_LEN(acts)](&c);
-        client_close(&c);
-    }
-    cr_assert(net_wait_idle(f.net, 5000));
-    end(&f);
-}
-
 Test(conn, a_full_input_buffer_that_is_no_command_ends_the_connection)
 {
     struct fixture f;
