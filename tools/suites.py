@@ -40,7 +40,7 @@ BUILD = pathlib.Path(os.environ.get('EIDER_BUILD', ROOT / 'build')).resolve()
 MESON_SUITES = ('unit', 'store', 'session')
 SUITES = MESON_SUITES + ('threads', 'fuzz', 'model', 'e2e', 'cluster')
 JOBS = len(os.sched_getaffinity(0))
-E2E_AT_ONCE = 3  # they mostly wait: for clients, for servers that start, for what idles
+E2E_AT_ONCE = 2  # they mostly wait: for clients, for servers that start, for what idles
 
 BUILDS = {
     'asan': ({}, ['-Db_sanitize=address,undefined', '-Db_lundef=false',
@@ -261,7 +261,7 @@ def e2e(tally):
     def one(script):
         return script, run(['python3', str(script)], timeout, {'EIDER_BIN': str(folder / 'daemons')})
 
-    with ThreadPool(E2E_AT_ONCE) as pool:
+    with ThreadPool(min(JOBS, E2E_AT_ONCE)) as pool:
         for script, (ok, output, took) in pool.imap_unordered(
                 one, [s for s in scripts if os.access(s, os.X_OK)], 1):
             tally.add(f'e2e {script.stem}', ok, output, took)
