@@ -20,7 +20,8 @@ struct net;
 struct sending;
 struct store;
 
-/* Borrows from c, and puts lists into its arena. The others stay the caller's. -ERR_x with a
+/* Borrows from c, and puts lists into its arena. The others stay the caller's; the directory says
+ * which domains are ours. -ERR_x with a
  * sentence: a setting that cannot be, no threads. */
 int sending_new(struct conf *c, struct net *net, struct queue *queue, struct mail *mail,
                 struct store *store, struct directory *directory, struct sending **ret,

@@ -223,9 +223,8 @@ struct absent {
     size_t n;
 };
 
-/* The documents will be in the cache soon, each by itself, and bodies unpacked: about twice as
- * large.
- */
+/* The documents will be in the cache soon, each by itself, and bodies unpacked: twice as large, or
+ * so. */
 static void make_room(const struct store_docs *docs)
 {
     size_t n = 0;

@@ -145,7 +145,8 @@ bool mailbox_next(struct mailbox_iter *i, struct message *ret);
  * behind it. */
 bool mailbox_next_to(struct mailbox_iter *i, uint32_t last, struct message *ret);
 
-/* The same, many at a time: messages that stand in a row, as columns; at most CHUNK_MESSAGES. */
+/* The same, many at a time: messages that stand in a row, as columns; at most CHUNK_MESSAGES. The
+ * columns are the mailbox's, and live as long as it does. */
 struct message_run {
     size_t n; /* not 0 */
     const uint32_t *uid, *size;

@@ -10,9 +10,6 @@
 #include "lib/base/mem.h"
 #include "lib/store/mongo_impl.h"
 
-#define MEMBERS_MAX 128
-#define BYTES_MAX   ((size_t)4 << 20) /* of several; one alone may be larger */
-
 void mongo_latch_wait(struct mongo_latch *l)
 {
     pthread_mutex_lock(&l->lock);
@@ -46,9 +43,9 @@ static size_t gather(struct mongo_group *g, struct mongo_member **members)
     struct mongo_member *m = TAILQ_FIRST(&g->waiting), *next;
     size_t n = 0, bytes = 0;
 
-    for (; m && n < MEMBERS_MAX; m = next) {
+    for (; m && n < MONGO_MEMBERS_MAX; m = next) {
         next = TAILQ_NEXT(m, link);
-        if (n && (bytes + m->bytes > BYTES_MAX || !goes_with(members, n, m)))
+        if (n && (bytes + m->bytes > MONGO_BYTES_MAX || !goes_with(members, n, m)))
             continue;
         TAILQ_REMOVE(&g->waiting, m, link);
         members[n++] = m;
@@ -61,7 +58,7 @@ static void run_flight(struct pool_job *job)
 {
     struct mongo_flight *f = CONTAINER_OF(job, struct mongo_flight, job);
     struct mongo_group *g = f->group;
-    struct mongo_member *members[MEMBERS_MAX];
+    struct mongo_member *members[MONGO_MEMBERS_MAX];
     size_t n;
 
     pthread_mutex_lock(&g->lock);

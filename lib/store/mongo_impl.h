@@ -100,7 +100,10 @@ struct mongo_member {
     struct mongo_latch *latch;
 };
 
-#define MONGO_FLIGHTS 2 /* commands of one group under way at once */
+/* Of one command: documents, and octets of several (one alone may be larger). */
+#define MONGO_MEMBERS_MAX 128
+#define MONGO_BYTES_MAX   ((size_t)4 << 20)
+#define MONGO_FLIGHTS     2 /* commands of one group under way at once */
 
 struct mongo_flight {
     struct pool_job job;

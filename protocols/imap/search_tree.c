@@ -630,18 +630,20 @@ bool search_tree_reads_content(const struct search_tree *t)
     return t->n_texts && !needs_digest(t->root);
 }
 
-static bool needs_header(const struct search_node *node)
+/* Is a digest enough for some key? */
+static bool asks_digest(const struct search_node *node)
 {
-    bool needs = node->op == SEARCH_HEADER && mdigest_field_id(node->name) < 0;
+    bool asks = node->cost == 1 && node->n == 0 &&
+                (node->op != SEARCH_HEADER || mdigest_field_id(node->name) >= 0);
 
-    for (size_t i = 0; i < node->n && !needs; i++)
-        needs = needs_header(node->children[i]);
-    return needs;
+    for (size_t i = 0; i < node->n && !asks; i++)
+        asks = asks_digest(node->children[i]);
+    return asks;
 }
 
 bool search_tree_reads_header(const struct search_tree *t)
 {
-    return needs_header(t->root);
+    return needs_digest(t->root) && !asks_digest(t->root);
 }
 
 int search_tree_glance(const struct search_tree *t, const struct message *m)

@@ -66,7 +66,8 @@ int search_tree_match_known(struct search_tree *t, struct account *account, cons
 /* Does every message that a glance does not decide need its content read? (No key costs as much as
  * a digest.) */
 bool search_tree_reads_content(const struct search_tree *t);
-/* Does it ask for a field that digests do not hold? */
+/* Does every message whose digest is looked at need its header read, for a field that digests do
+ * not hold? (No key is answered by the digest, which would spare most of them that.) */
 bool search_tree_reads_header(const struct search_tree *t);
 /* By what the view and the text index know of it: 1 matches, 0 not, SEARCH_LATER: its digest must
  * be looked at. */

@@ -11,13 +11,11 @@
 #include "lib/base/mem.h"
 #include "lib/store/mongo_impl.h"
 
-#define CALLERS     8
-#define ROUNDS      4000
-#define MEMBERS     5 /* of one caller, for one latch */
-#define KEYS        12
-#define LARGE       ((size_t)1 << 20)
-#define TOGETHER    ((size_t)4 << 20) /* as in mongo_group.c, ... */
-#define MEMBERS_MAX 128               /* ... both */
+#define CALLERS 8
+#define ROUNDS  4000
+#define MEMBERS 5 /* of one caller, for one latch */
+#define KEYS    12
+#define LARGE   ((size_t)1 << 20)
 
 struct document {
     struct mongo_member member;
@@ -44,7 +42,7 @@ static void send_all(struct mongo *m, struct mongo_member **members, size_t n)
     bool seen[KEYS] = {false};
     size_t bytes = 0;
 
-    must(n > 0 && n <= MEMBERS_MAX, "a command is not empty and not too large");
+    must(n > 0 && n <= MONGO_MEMBERS_MAX, "a command is not empty and not too large");
     for (size_t i = 0; i < n; i++) {
         struct document *d = CONTAINER_OF(members[i], struct document, member);
 
@@ -53,7 +51,7 @@ static void send_all(struct mongo *m, struct mongo_member **members, size_t n)
         bytes += members[i]->bytes;
         d->sent++;
     }
-    must(n == 1 || bytes <= TOGETHER, "too many octets in one command");
+    must(n == 1 || bytes <= MONGO_BYTES_MAX, "too many octets in one command");
     if (random_u64() % 8 == 0)
         sched_yield();
 }
