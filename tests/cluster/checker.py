@@ -267,8 +267,10 @@ class Checker:
         where = f'{e["box"]} of {e["account"]} since {e["since"]}, entry {e["n"]}'
         here = {uid: (modseq, flags) for uid, modseq, flags in e['messages']}
         changed = {uid: (modseq, flags) for uid, modseq, flags in e['changed']}
-        earlier = e['highest'] < e['since']  # the node shows an earlier moment: some are not there yet
-        if (lost := set(e['known']) - set(here) - set(e['vanished']) - set(e['later'])) and not earlier:
+        lost = set(e['known']) - set(here) - set(e['vanished']) - set(e['later'])
+        if e['highest'] < e['since']:  # the node shows an earlier moment, in which the newest are not there yet
+            lost = {uid for uid in lost if uid < max(here, default=0)}
+        if lost:
             self.broken('I11', f'{sorted(lost)} are gone and not told: {where}')
         if wrong := set(e['vanished']) & set(here):
             self.broken('I11', f'{sorted(wrong)} are told to be gone and are there: {where}')

@@ -77,7 +77,7 @@ def send(eider, bird, imap, bert):
 def at_server(bird, imap, mailbox, expected):
     """Thunderbird does some things at once, others when it comes to it."""
     bird.until(lambda: check(server_side(imap, mailbox) == expected, f'{server_side(imap, mailbox)}')
-               or True, f'the server has it in {mailbox}', 90)
+               or True, f'the server has it in {mailbox}', 30)
 
 
 def change_from_thunderbird(bird, imap):

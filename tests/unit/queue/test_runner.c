@@ -517,6 +517,30 @@ Test(runner, FUTURERELEASE_waits_and_DELIVERBY_does_not)
     teardown(&w);
 }
 
+/* Another process's runner on the same store. */
+static void start_beside(struct world *other, const struct world *w, bool keep)
+{
+    *other = (struct world){.inner = w->inner,
+                            .store = w->store,
+                            .mail = w->mail,
+                            .queue = queue_new(w->store),
+                            .settings = w->settings,
+                            .result = TRANSPORT_DELIVERED,
+                            .keep = keep,
+                            .body = buf_make(1 << 20)};
+    pthread_mutex_init(&other->lock, NULL);
+    start(other);
+}
+
+static void end_beside(struct world *other)
+{
+    runner_free(other->runner);
+    queue_free(other->queue);
+    VEC_DONE(&other->visits);
+    buf_done(&other->body);
+    pthread_mutex_destroy(&other->lock);
+}
+
 Test(runner, a_lease_is_renewed_while_the_other_server_takes_its_time)
 {
     struct world w, other;
@@ -527,25 +551,15 @@ Test(runner, a_lease_is_renewed_while_the_other_server_takes_its_time)
     start(&w);
     submit(&w, "b@b.example");
     WAIT_FOR(visits(&w) == 1);
-    other = (struct world){.inner = w.inner,
-                           .store = w.store,
-                           .mail = w.mail,
-                           .queue = queue_new(w.store),
-                           .settings = w.settings,
-                           .result = TRANSPORT_DELIVERED,
-                           .body = buf_make(1 << 20)};
-    pthread_mutex_init(&other.lock, NULL);
-    start(&other);
+    start_beside(&other, &w, false);
     for (int i = 0; i < 100; i++)
         nap(10); /* three times the lease */
     cr_assert_eq(visits(&other), 0);
     cr_assert_eq(live(&w), 1);
     answer(&w, w.kept);
     WAIT_FOR(live(&w) == 0);
-    runner_free(other.runner);
-    queue_free(other.queue);
-    buf_done(&other.body);
     cr_assert_eq(visits(&other), 0);
+    end_beside(&other);
     teardown(&w);
 }
 
@@ -611,26 +625,14 @@ Test(runner, I29_results_of_two_at_once_end_the_entry)
     uint64_t id = submit(&w, "b@b.example");
     WAIT_FOR(visits(&w) == 1);
     first = w.kept;
-    lose_lease(&w, id,
-               77); /* who dies at once: ours finds that the lease is lost, the other takes it */
-    other = (struct world){.inner = w.inner,
-                           .store = w.store,
-                           .mail = w.mail,
-                           .queue = queue_new(w.store),
-                           .settings = w.settings,
-                           .keep = true,
-                           .body = buf_make(1 << 20)};
-    pthread_mutex_init(&other.lock, NULL);
-    start(&other);
+    lose_lease(&w, id, 77); /* to one who dies at once; then the other takes it */
+    start_beside(&other, &w, true);
     WAIT_FOR(visits(&other) == 1);
     answer(&w, first);
     WAIT_FOR(is_delivered(&w, id));
     answer(&other, other.kept);
     WAIT_FOR(live(&w) == 0);
-    runner_free(other.runner);
-    queue_free(other.queue);
-    VEC_DONE(&other.visits);
-    buf_done(&other.body);
+    end_beside(&other);
     teardown(&w);
 }
 
